@@ -1,0 +1,234 @@
+// Package backend opens targets: it finds a server's addresses, dials them, and
+// goes on to the next when one does not answer or will not serve.
+package backend
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"usher/internal/account"
+	"usher/internal/route"
+	"usher/internal/wire"
+)
+
+const (
+	maxReconnects = 3                // to servers that say "try again"
+	pause         = time.Second      // before each of them
+	sickFor       = 10 * time.Second // how long an address that failed is asked last
+	maxBytes      = 256 << 10        // of what a server may say before it lets a login in
+)
+
+// enterFunc logs in over a fresh connection.
+type enterFunc = func(context.Context, *wire.Conn, route.Stop) error
+
+// An Opener opens targets. It is safe for concurrent use.
+type Opener struct {
+	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
+	Resolve func(ctx context.Context, host string) ([]string, error) // to addresses
+
+	mu   sync.Mutex
+	sick map[string]time.Time // address → until when it is asked last
+}
+
+// New returns an Opener that uses the system's network.
+func New() *Opener {
+	d := &net.Dialer{KeepAlive: time.Minute}
+	d.SetMultipathTCP(false)
+	return &Opener{Dial: d.DialContext, Resolve: net.DefaultResolver.LookupHost, sick: map[string]time.Time{}}
+}
+
+// final is an error after which no other address need be asked.
+type final interface{ Final() bool }
+
+func isFinal(err error) bool {
+	var f final
+	return errors.As(err, &f) && f.Final()
+}
+
+// again is an error of a server that is there, but says that it cannot serve
+// now. Errors of package login say so by not being final.
+func isAgain(err error) bool {
+	var f final
+	return errors.As(err, &f) && !f.Final()
+}
+
+// Open implements login.Backends. Servers that fail are left for the next one;
+// after all have been asked, those that said "not now" are asked again a few
+// times. The errors of the last round are returned.
+func (o *Opener) Open(ctx context.Context, t route.Target, enter enterFunc) (*wire.Conn, error) {
+	d, ok := t.(route.Dial)
+	if !ok {
+		panic(fmt.Sprintf("backend: no way to open a %T", t))
+	}
+	if d.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
+		defer cancel()
+	}
+	for round := 0; ; round++ {
+		c, err := o.openOne(ctx, d.Stops, enter)
+		if err == nil || isFinal(err) || !isAgain(err) || round == maxReconnects || !wait(ctx) {
+			return c, err
+		}
+	}
+}
+
+// wait lets a server recover. It returns false if there is no time left.
+func wait(ctx context.Context) bool {
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// openOne asks every address of every stop once.
+func (o *Opener) openOne(ctx context.Context, stops []route.Stop, enter enterFunc) (*wire.Conn, error) {
+	all, err := o.addresses(ctx, stops)
+	errs := []error{err}
+	for _, a := range all {
+		if ctx.Err() != nil {
+			errs = append(errs, fmt.Errorf("%s: no time left: %w", a.stop, ctx.Err()))
+			break
+		}
+		c, err := o.try(ctx, a, enter)
+		if err == nil {
+			return c, nil
+		}
+		err = fmt.Errorf("%s: %w", a, err)
+		if isFinal(err) {
+			return nil, err
+		}
+		errs = append(errs, err)
+	}
+	return nil, join(errs)
+}
+
+// joined is several errors on one line, for the log.
+type joined []error
+
+func join(errs []error) error {
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
+	}
+	return joined(errs)
+}
+
+func (j joined) Unwrap() []error { return j }
+
+func (j joined) Error() string {
+	texts := make([]string, len(j))
+	for i, err := range j {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+// address is one address of a stop.
+type address struct {
+	stop route.Stop
+	addr string // IP:port
+}
+
+// String names the address, and the host name that it was found by.
+func (a address) String() string {
+	if a.addr == a.stop.Addr {
+		return a.stop.String()
+	}
+	return a.stop.String() + " (" + a.addr + ")"
+}
+
+// addresses are all there are, in order, those that failed lately last.
+func (o *Opener) addresses(ctx context.Context, stops []route.Stop) (all []address, err error) {
+	var errs []error
+	for _, s := range stops {
+		host, port, err := net.SplitHostPort(s.Addr)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		ips := []string{host}
+		if net.ParseIP(host) == nil {
+			if ips, err = o.Resolve(ctx, host); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", s, err))
+			}
+		}
+		for _, ip := range ips {
+			all = append(all, address{s, net.JoinHostPort(ip, port)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b address) int { return o.isSick(a.addr) - o.isSick(b.addr) })
+	return all, join(errs)
+}
+
+// try connects to one address and logs in there.
+func (o *Opener) try(ctx context.Context, a address, enter enterFunc) (*wire.Conn, error) {
+	c, err := o.connect(ctx, a)
+	if err != nil {
+		o.note(a.addr, true)
+		return nil, err
+	}
+	if err := enter(ctx, c, a.stop); err != nil {
+		_ = c.Close()
+		o.note(a.addr, !isFinal(err))
+		return nil, err
+	}
+	o.note(a.addr, false)
+	return c, nil
+}
+
+// connect dials one address, and begins TLS where it is implicit.
+func (o *Opener) connect(ctx context.Context, a address) (*wire.Conn, error) {
+	dialCtx := ctx
+	if t := a.stop.ConnectTimeout; t > 0 {
+		var cancel context.CancelFunc
+		dialCtx, cancel = context.WithTimeout(ctx, t)
+		defer cancel()
+	}
+	nc, err := o.Dial(dialCtx, "tcp", a.addr)
+	if err != nil {
+		return nil, err
+	}
+	until, _ := ctx.Deadline()
+	c := wire.New(nc, wire.Bounds{Until: until, Bytes: maxBytes})
+	if a.stop.TLS != account.TLSImplicit {
+		return c, nil
+	}
+	err = c.StartTLS(dialCtx, func(nc net.Conn) *tls.Conn { return tls.Client(nc, a.stop.ClientConfig()) })
+	if err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (o *Opener) isSick(addr string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if until, ok := o.sick[addr]; ok && time.Now().Before(until) {
+		return 1
+	}
+	return 0
+}
+
+// note keeps what became of an address.
+func (o *Opener) note(addr string, failed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if failed {
+		o.sick[addr] = time.Now().Add(sickFor)
+	} else {
+		delete(o.sick, addr)
+	}
+}

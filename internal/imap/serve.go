@@ -1,0 +1,280 @@
+package imap
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"usher/internal/login"
+	"usher/internal/sasl"
+	"usher/internal/wire"
+)
+
+// maxBad is how many commands in bad form a client may send.
+const maxBad = 10
+
+// errDone ends a conversation that needs no more words.
+var errDone = errors.New("done")
+
+// server is the conversation with one client.
+type server struct {
+	client *login.Client
+	desk   *login.Desk
+	conn   *wire.Conn
+	asked  bool // the client has used CAPABILITY, so it reads the untagged answer
+	bad    int
+}
+
+// Serve implements login.Protocol.
+func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error {
+	s := &server{client: c, desk: d, conn: c.Conn}
+	err := s.conn.WriteLine("* OK [CAPABILITY ", before(c, d), "] ", c.Terms.Hostname, " ready")
+	for err == nil {
+		err = s.command(ctx)
+	}
+	if errors.Is(err, errDone) {
+		return nil
+	}
+	s.goodbye(err)
+	return err
+}
+
+// goodbye says why the conversation ends, if it is we who end it.
+func (s *server) goodbye(err error) {
+	words := ""
+	switch {
+	case errors.Is(err, wire.ErrInterrupted):
+		words = "[UNAVAILABLE] The server is going down, please connect again."
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		words = "Disconnected for inactivity."
+	case errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrTooMuch):
+		words = "Too much before login."
+	case errors.Is(err, wire.ErrEarly):
+		words = "Nothing may follow STARTTLS in clear."
+	case errors.Is(err, errSyntax):
+		words = "Too many bad commands."
+	default:
+		return // the connection is gone
+	}
+	_ = s.conn.WriteLine("* BYE ", words)
+	_ = s.conn.Flush()
+}
+
+// command reads one command and does it.
+func (s *server) command(ctx context.Context) error {
+	line, err := s.conn.ReadLine()
+	if errors.Is(err, wire.ErrUnclean) {
+		return s.reject("*", err)
+	}
+	if err != nil {
+		return err
+	}
+	in := &scanner{s.conn, line}
+	tag, err := in.take(isTagChar)
+	if err == nil {
+		err = in.space()
+	}
+	if err != nil {
+		tag = "*"
+	} else {
+		err = s.do(ctx, tag, in)
+	}
+	if errors.Is(err, errSyntax) || errors.Is(err, wire.ErrUnclean) {
+		if skipped := in.skip(); skipped != nil {
+			return skipped
+		}
+		return s.reject(tag, err)
+	}
+	return err
+}
+
+// reject answers a command in bad form.
+func (s *server) reject(tag string, err error) error {
+	if s.bad++; s.bad >= maxBad {
+		return errSyntax
+	}
+	if errors.Is(err, wire.ErrUnclean) {
+		return s.answer(tag, "BAD CR and NUL are not allowed")
+	}
+	return s.answer(tag, "BAD Unknown command or wrong syntax before login")
+}
+
+func (s *server) answer(tag, words string) error { return s.conn.WriteLine(tag, " ", words) }
+
+// do does one command: RFC 9051 §6.1 and §6.2.
+func (s *server) do(ctx context.Context, tag string, in *scanner) error {
+	verb, err := in.take(isAtomChar)
+	if err != nil {
+		return err
+	}
+	switch strings.ToUpper(verb) {
+	case "LOGIN":
+		return s.login(ctx, tag, in)
+	case "AUTHENTICATE":
+		return s.authenticate(ctx, tag, in)
+	case "ID":
+		return s.id(tag, in)
+	}
+	if err := in.end(); err != nil {
+		return err
+	}
+	switch strings.ToUpper(verb) {
+	case "CAPABILITY":
+		s.asked = true
+		_ = s.conn.WriteLine("* CAPABILITY ", before(s.client, s.desk))
+		return s.answer(tag, "OK Capability completed")
+	case "NOOP":
+		return s.answer(tag, "OK Nothing to do")
+	case "LOGOUT":
+		_ = s.conn.WriteLine("* BYE Logging out")
+		_ = s.answer(tag, "OK Logout completed")
+		_ = s.conn.Flush()
+		return errDone
+	case "STARTTLS":
+		return s.startTLS(ctx, tag)
+	}
+	return errSyntax
+}
+
+// id answers RFC 2971 with our name only: a version helps nobody but attackers.
+func (s *server) id(tag string, in *scanner) error {
+	if err := in.space(); err != nil {
+		return err
+	}
+	if !strings.EqualFold(in.rest, "NIL") {
+		if err := in.pairs(); err != nil {
+			return err
+		}
+	}
+	_ = s.conn.WriteLine(`* ID ("name" "usher")`)
+	return s.answer(tag, "OK ID completed")
+}
+
+// pairs reads over the client's own words: ( string SP nstring … ).
+func (s *scanner) pairs() error {
+	if !strings.HasPrefix(s.rest, "(") {
+		return errSyntax
+	}
+	s.rest = s.rest[1:]
+	for !strings.HasPrefix(s.rest, ")") {
+		if _, err := s.astring(); err != nil { // NIL is an astring too
+			return err
+		}
+		if s.space() != nil && !strings.HasPrefix(s.rest, ")") {
+			return errSyntax
+		}
+	}
+	s.rest = s.rest[1:]
+	return s.end()
+}
+
+func (s *server) startTLS(ctx context.Context, tag string) error {
+	if !s.client.CanStartTLS() {
+		return s.answer(tag, "BAD TLS is active already or not available here")
+	}
+	if s.conn.Ahead() {
+		return wire.ErrEarly
+	}
+	_ = s.answer(tag, "OK Begin TLS negotiation now")
+	s.asked = false // it must ask anew: RFC 9051 §6.2.1
+	return s.client.StartTLS(ctx)
+}
+
+func (s *server) login(ctx context.Context, tag string, in *scanner) error {
+	if err := in.space(); err != nil {
+		return err
+	}
+	if s.desk.Offers(s.client, plain) { // else a waiting literal is refused before it is sent
+		return s.loginNow(ctx, tag, in)
+	}
+	if err := in.skip(); err != nil {
+		return err
+	}
+	return s.admit(ctx, tag, plain, sasl.Given("", ""))
+}
+
+func (s *server) loginNow(ctx context.Context, tag string, in *scanner) error {
+	name, err := in.astring()
+	if err == nil {
+		err = in.space()
+	}
+	if err != nil {
+		return err
+	}
+	password, err := in.astring()
+	if err == nil {
+		err = in.end()
+	}
+	if err != nil {
+		return err
+	}
+	return s.admit(ctx, tag, plain, sasl.Given(name, password))
+}
+
+func (s *server) authenticate(ctx context.Context, tag string, in *scanner) error {
+	if err := in.space(); err != nil {
+		return err
+	}
+	mechanism, err := in.take(isAtomChar)
+	if err != nil {
+		return err
+	}
+	var initial *string
+	if in.space() == nil { // RFC 4959
+		initial = &in.rest
+	} else if err := in.end(); err != nil {
+		return err
+	}
+	return s.admit(ctx, tag, strings.ToUpper(mechanism), login.NewExchange(s.conn, initial))
+}
+
+// admit takes the login to the desk and answers it.
+func (s *server) admit(ctx context.Context, tag, mechanism string, x sasl.Exchange) error {
+	a, err := s.desk.Admit(ctx, s.client, mechanism, x)
+	if err != nil {
+		return s.refuse(tag, err)
+	}
+	for _, line := range a.Welcome.Untagged {
+		_ = s.conn.WriteLine(line)
+	}
+	caps := after(a.Welcome.Capabilities)
+	if s.asked { // it will look for the list where it found it before
+		_ = s.conn.WriteLine("* CAPABILITY ", caps)
+		_ = s.answer(tag, "OK "+a.Welcome.Text)
+	} else {
+		_ = s.answer(tag, "OK [CAPABILITY "+caps+"] "+a.Welcome.Text)
+	}
+	if err := a.Join(); err != nil {
+		return err
+	}
+	return errDone
+}
+
+// refusals are the answers of RFC 5530.
+var refusals = map[login.Reason]string{
+	login.Unavailable:   "NO [UNAVAILABLE] Account is temporarily unavailable.",
+	login.CannotTell:    "NO [UNAVAILABLE] Temporary authentication failure.",
+	login.Misconfigured: "NO [SERVERBUG] This account cannot be served, please tell the administrator.",
+	login.BadLogin:      "NO [AUTHENTICATIONFAILED] Authentication failed.",
+	login.Unsupported:   "NO Unsupported authentication mechanism.",
+	login.NeedsTLS:      "NO [PRIVACYREQUIRED] Passwords are not allowed here without TLS.",
+	login.NotPermitted:  "NO [AUTHORIZATIONFAILED] Not permitted.",
+	login.Disabled:      "NO [CONTACTADMIN] This account is disabled.",
+	login.Expired:       "NO [EXPIRED] The password has expired.",
+	login.TooMany:       "NO [LIMIT] Too many sessions, please close one.",
+	login.Malformed:     "BAD Invalid authentication data.",
+	login.Aborted:       "BAD Authentication aborted.",
+}
+
+func (s *server) refuse(tag string, err error) error {
+	r := login.RefusalOf(err)
+	words := refusals[r.Reason]
+	switch {
+	case r.Code != "": // the server's own
+		words = "NO [" + r.Code + "] " + r.Text
+	case r.Text != "": // the account's own: it is meant to be seen
+		words = "NO [ALERT] " + r.Text
+	}
+	return s.answer(tag, words)
+}

@@ -1,0 +1,218 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"usher/internal/limit"
+	"usher/internal/relay"
+	"usher/internal/route"
+	"usher/internal/sasl"
+	"usher/internal/session"
+	"usher/internal/wire"
+)
+
+// A Desk admits logins. There is one for all protocols and listeners.
+type Desk struct {
+	Mechanisms   []sasl.Mechanism // that clients may use, the preferred first
+	Towards      []sasl.Mechanism // that may be used towards backends
+	Verifier     func(*Client) sasl.Verifier
+	Limits       *limit.Limits
+	Routes       *route.Table
+	Backends     Backends
+	Sessions     *session.Registry
+	Relay        relay.Engine
+	Log          *slog.Logger
+	Idle         time.Duration // after login; 0: for ever
+	FailureDelay time.Duration // from the question to the answer, if it is no
+}
+
+// Backends opens targets.
+type Backends interface {
+	// Open connects to the target's stops in turn until enter succeeds at one,
+	// and returns that connection. An error of enter with Final() true ends the
+	// search; after any other the next address is tried.
+	Open(ctx context.Context, t route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error)
+}
+
+// An Admission is a login that was let in, and not yet handed to the relay.
+type Admission struct {
+	Welcome Welcome
+
+	desk    *Desk
+	client  *Client
+	who     sasl.Identity
+	release func() // gives the session's place back
+	stop    route.Stop
+	backend *wire.Conn
+}
+
+// Admit takes a login through all questions. On success the protocol writes its
+// answer and calls Join. On error it answers by ReasonOf, and the conversation
+// goes on; Admit has waited and logged.
+func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Exchange) (*Admission, error) {
+	began := time.Now()
+	a := &Admission{desk: d, client: c, release: func() {}}
+	if err := a.open(ctx, mechanism, x); err != nil {
+		a.release()
+		d.refuse(ctx, a, began, err)
+		return nil, err
+	}
+	return a, nil
+}
+
+// open is the program.
+func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange) error {
+	d, c := a.desk, a.client
+	m, err := d.mechanism(c, mechanism)
+	if err != nil {
+		return err
+	}
+	a.who, err = m.Serve(ctx, x, d.Verifier(c)) // who is it?
+	if err != nil {
+		return because(CannotTell, err)
+	}
+	if a.who.Proven && a.who.Account.Denied != nil {
+		return denied(a.who.Account.Denied)
+	}
+	a.release, err = d.Limits.Session(a.who.Account.Name, c.Remote.Addr()) // is there room?
+	if err != nil {
+		a.release = func() {}
+		return because(TooMany, err)
+	}
+	target, err := d.Routes.Place(route.Visit{Protocol: c.Protocol.Info().Name, Remote: c.Remote.Addr(), Account: a.who.Account}) // where to?
+	if err != nil {
+		return because(Unavailable, err)
+	}
+	a.backend, err = d.openBackend(ctx, target, a.enter) // is anybody there, and may we come in?
+	if err != nil {
+		return a.blame(err)
+	}
+	if a.who.Account.Denied != nil { // known only now that the password was right
+		_ = a.backend.Close()
+		return denied(a.who.Account.Denied)
+	}
+	return nil
+}
+
+// Offered are the mechanisms that this client may use now.
+func (d *Desk) Offered(c *Client) []sasl.Mechanism {
+	return slices.DeleteFunc(slices.Clone(d.Mechanisms), func(m sasl.Mechanism) bool { return m.Clear && !c.Secured() })
+}
+
+// Offers tells whether this client may use a mechanism now.
+func (d *Desk) Offers(c *Client, mechanism string) bool {
+	_, err := d.mechanism(c, mechanism)
+	return err == nil
+}
+
+func (d *Desk) mechanism(c *Client, name string) (sasl.Mechanism, error) {
+	for _, m := range d.Mechanisms {
+		switch {
+		case m.Name != name:
+		case m.Clear && !c.Secured():
+			return m, &Refusal{Reason: NeedsTLS, Err: fmt.Errorf("%s without TLS", name)}
+		default:
+			return m, nil
+		}
+	}
+	return sasl.Mechanism{}, &Refusal{Reason: Unsupported, Err: fmt.Errorf("mechanism %.40q is not offered", name)}
+}
+
+// maxReferrals is how often a server may send a login on to another one.
+const maxReferrals = 5
+
+// openBackend opens the target, and those to which its servers refer the login.
+func (d *Desk) openBackend(ctx context.Context, t route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error) {
+	for range maxReferrals {
+		b, err := d.Backends.Open(ctx, t, enter)
+		var r *Referral
+		if !errors.As(err, &r) {
+			return b, err
+		}
+		if t, err = r.target(t); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errors.New("servers refer this login to each other")
+}
+
+// enter logs in at one stop.
+func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error {
+	t, err := a.ticket(s)
+	if err != nil {
+		return err
+	}
+	a.stop = s
+	a.Welcome, err = a.client.Protocol.Enter(ctx, b, t)
+	var r *Referral
+	if errors.As(err, &r) {
+		r.from = s
+	}
+	return err
+}
+
+// ticket is what the client, its account and the stop together say of a login.
+func (a *Admission) ticket(s route.Stop) (Ticket, error) {
+	l := s.Login
+	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password}
+	if l.Password != "" {
+		if !a.who.Proven {
+			return t, &Refusal{Reason: Misconfigured, Err: fmt.Errorf(
+				"nobody checks the password of %q: the account has none, and usher has its own password for %s", a.who.Account.Name, s)}
+		}
+		t.Password = l.Password
+	}
+	if s.NeedsStartTLS() {
+		t.TLS = s.ClientConfig()
+	}
+	if l.Mechanism == "" {
+		return t, nil
+	}
+	for _, m := range a.desk.Towards {
+		if m.Name == l.Mechanism && m.Enter != nil {
+			t.Mechanism = &m
+			return t, nil
+		}
+	}
+	return t, &Refusal{Reason: Misconfigured, Err: fmt.Errorf("towards %s: mechanism %q is not known", s, l.Mechanism)}
+}
+
+// blame says whose fault a server's refusal is: if we know that the password is
+// right, then a server that calls it wrong is wrong itself.
+func (a *Admission) blame(err error) error {
+	if ReasonOf(err) == BadLogin && a.who.Proven {
+		return &Refusal{Reason: Unavailable, Err: fmt.Errorf("the password is right, but: %w", err)}
+	}
+	return because(Unavailable, err)
+}
+
+// Join sends the protocol's answer and gives both connections to the relay. The
+// Admission and the client's Conn must not be used afterwards.
+func (a *Admission) Join() error {
+	d, c := a.desk, a.client
+	if err := c.Conn.Flush(); err != nil {
+		a.release()
+		_ = a.backend.Close()
+		return err
+	}
+	s := &session.Session{
+		ID: c.ID, Account: a.who.Account.Name, Protocol: c.Protocol.Info().Name,
+		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(),
+	}
+	d.Sessions.Add(s)
+	pair := relay.Pair{
+		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),
+		Idle: d.Idle, Farewell: c.Protocol.Info().Farewell,
+	}
+	d.Relay.Start(pair, func(st relay.Stats) {
+		a.release()
+		d.logSession(s, st)
+		d.Sessions.Remove(s.ID)
+	})
+	return nil
+}

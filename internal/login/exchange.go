@@ -1,0 +1,109 @@
+package login
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+
+	"usher/internal/sasl"
+	"usher/internal/wire"
+)
+
+// IMAP (RFC 9051 §6.2.2) and POP3 (RFC 5034 §4) carry SASL in the same lines:
+// "+ base64" from the server, base64 from the client, "*" to cancel, and "=" for
+// an empty message that comes along with the command.
+
+var base64Std = base64.StdEncoding.Strict()
+
+// exchange is the framing towards a client.
+type exchange struct {
+	conn    *wire.Conn
+	initial *string
+}
+
+// NewExchange returns the server's half of an exchange with a client. initial is
+// what came along with the command, still in base64; nil if nothing did.
+func NewExchange(c *wire.Conn, initial *string) sasl.Exchange { return &exchange{c, initial} }
+
+func (x *exchange) Initial(prompt string) ([]byte, error) {
+	if x.initial == nil {
+		return x.Send([]byte(prompt))
+	}
+	if *x.initial == "=" {
+		return nil, nil
+	}
+	return decode(*x.initial)
+}
+
+func (x *exchange) Send(msg []byte) ([]byte, error) {
+	if err := x.conn.WriteLine("+ ", base64Std.EncodeToString(msg)); err != nil {
+		return nil, &Refusal{Reason: Aborted, Err: err}
+	}
+	line, err := x.conn.ReadLine()
+	switch {
+	case errors.Is(err, wire.ErrUnclean):
+		return nil, &Refusal{Reason: Malformed, Err: err}
+	case err != nil:
+		return nil, &Refusal{Reason: Aborted, Err: fmt.Errorf("client: %w", err)}
+	case line == "*":
+		return nil, &Refusal{Reason: Aborted, Err: errors.New("the client cancelled the exchange")}
+	}
+	return decode(line)
+}
+
+func decode(s string) ([]byte, error) {
+	msg, err := base64Std.DecodeString(s)
+	if err != nil {
+		return nil, &Refusal{Reason: Malformed, Err: errors.New("not base64")} // what it is may be a password
+	}
+	return msg, nil
+}
+
+// An Entry is the framing towards a server: the client's half.
+type Entry struct {
+	Conn    *wire.Conn
+	Command string // "L AUTHENTICATE PLAIN"
+	IR      bool   // the server takes the first message with the command: RFC 4959, RFC 5034
+	// Answer reads the server's next line that counts. For a challenge it
+	// returns what stands behind "+"; for anything else it keeps the verdict to
+	// itself and returns sasl.ErrVerdict.
+	Answer func() (challenge string, err error)
+
+	begun bool
+}
+
+// Initial implements sasl.Exchange.
+func (e *Entry) Initial(string) ([]byte, error) {
+	e.begun = true
+	return e.ask(e.Command)
+}
+
+// Send implements sasl.Exchange.
+func (e *Entry) Send(msg []byte) ([]byte, error) {
+	text := base64Std.EncodeToString(msg)
+	if e.begun {
+		return e.ask(text)
+	}
+	if e.IR && len(e.Command)+len(text) < wire.MaxLine/2 {
+		if text == "" {
+			text = "="
+		}
+		e.begun = true
+		return e.ask(e.Command + " " + text)
+	}
+	if _, err := e.Initial(""); err != nil {
+		return nil, err
+	}
+	return e.ask(text)
+}
+
+func (e *Entry) ask(line string) ([]byte, error) {
+	if err := e.Conn.WriteLine(line); err != nil {
+		return nil, err
+	}
+	challenge, err := e.Answer()
+	if err != nil {
+		return nil, err
+	}
+	return base64Std.DecodeString(challenge)
+}

@@ -1,0 +1,108 @@
+// Package login is the heart of usher: it takes a client from "who is it?" to a
+// relayed session, the same way for all protocols. Read desk.go first.
+package login
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/netip"
+
+	"usher/internal/sasl"
+	"usher/internal/session"
+	"usher/internal/wire"
+)
+
+// A Protocol is what usher must know of a mail protocol.
+type Protocol interface {
+	Info() Info
+	// Serve talks to a client until it is admitted or gone. It returns why the
+	// conversation ended, nil for a session that was handed to the relay.
+	Serve(ctx context.Context, c *Client, d *Desk) error
+	// Enter logs in to a server for a client. Its errors are Refusals or
+	// Referrals where the server answered, others where it did not.
+	Enter(ctx context.Context, b *wire.Conn, t Ticket) (Welcome, error)
+}
+
+// Info says what does not change about a protocol.
+type Info struct {
+	Name     string // "imap"
+	Port     uint16 // in clear: 143
+	TLSPort  uint16 // implicit TLS: 993
+	ALPN     string // RFC 7301's name: "imap"
+	Farewell string // what a logged-in client hears when usher ends its session; "": nothing
+}
+
+// A Client is a connection that has not logged in yet.
+type Client struct {
+	ID       session.ID
+	Conn     *wire.Conn
+	Protocol Protocol
+	Remote   netip.AddrPort
+	Local    netip.AddrPort
+	Terms    Terms
+	UTF8     bool // has said so: RFC 6856 §2
+}
+
+// Terms are what a listener demands of and offers to its clients.
+type Terms struct {
+	Hostname  string      // usher's own name, for greetings
+	TLS       *tls.Config // nil: none is offered
+	Cleartext Cleartext
+	Domain    string // added to names without one
+}
+
+// Cleartext says where passwords may be sent without TLS.
+type Cleartext int
+
+// The places where passwords may be sent without TLS. Loopback is between
+// programs of this machine.
+const (
+	CleartextLoopback Cleartext = iota
+	CleartextNever
+	CleartextAlways
+)
+
+// Secured tells whether passwords may be shown on this connection.
+func (c *Client) Secured() bool {
+	switch {
+	case c.Conn.TLS() != nil, c.Terms.Cleartext == CleartextAlways:
+		return true
+	case c.Terms.Cleartext == CleartextLoopback:
+		return c.Remote.Addr().Unmap().IsLoopback()
+	}
+	return false
+}
+
+// CanStartTLS tells whether the client may still go under TLS.
+func (c *Client) CanStartTLS() bool { return c.Terms.TLS != nil && c.Conn.TLS() == nil }
+
+// StartTLS sends what was queued and goes under TLS.
+func (c *Client) StartTLS(ctx context.Context) error {
+	return c.Conn.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Server(nc, c.Terms.TLS) })
+}
+
+// A Ticket is what a server must be shown for a client.
+type Ticket struct {
+	Client    *Client
+	User      string          // the mailbox to be opened
+	Password  string          // of User, or of Master
+	Master    string          // "": log in as User
+	Mechanism *sasl.Mechanism // nil: what fits
+	TLS       *tls.Config     // to be started within the protocol; nil: not
+}
+
+// Credentials are the ticket as a SASL mechanism shows it.
+func (t Ticket) Credentials() sasl.Credentials {
+	if t.Master != "" {
+		return sasl.Credentials{Authz: t.User, Authn: t.Master, Password: t.Password}
+	}
+	return sasl.Credentials{Authn: t.User, Password: t.Password}
+}
+
+// A Welcome is how a server let a login in.
+type Welcome struct {
+	Text         string   // the server's words behind OK
+	Capabilities string   // true from now on; "" if the protocol has no such list
+	Untagged     []string // lines for the client that came before the answer
+}

@@ -1,0 +1,194 @@
+package pop3
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"usher/internal/login"
+	"usher/internal/sasl"
+	"usher/internal/wire"
+)
+
+// maxCapabilities is how many lines of a server's CAPA answer are read.
+const maxCapabilities = 100
+
+// entry is the conversation with one server.
+type entry struct {
+	conn   *wire.Conn
+	ticket login.Ticket
+}
+
+// Enter implements login.Protocol.
+func (Protocol) Enter(ctx context.Context, b *wire.Conn, t login.Ticket) (login.Welcome, error) {
+	e := &entry{conn: b, ticket: t}
+	if err := e.greeting(); err != nil {
+		return login.Welcome{}, err
+	}
+	if err := e.startTLS(ctx); err != nil {
+		return login.Welcome{}, err
+	}
+	if err := e.utf8(); err != nil {
+		return login.Welcome{}, err
+	}
+	r, err := e.login()
+	if err != nil {
+		return login.Welcome{}, fmt.Errorf("login: %w", err)
+	}
+	if !r.ok {
+		return login.Welcome{}, refused(r)
+	}
+	return login.Welcome{Text: r.text}, nil
+}
+
+// reply is a server's answer: RFC 1939 §3.
+type reply struct {
+	ok   bool
+	text string
+}
+
+// parseReply reads a status line.
+func parseReply(line string) (reply, error) {
+	status, text, _ := strings.Cut(line, " ")
+	switch strings.ToUpper(status) {
+	case "+OK":
+		return reply{true, text}, nil
+	case "-ERR":
+		return reply{false, text}, nil
+	}
+	return reply{}, fmt.Errorf("unexpected line %.80q", line)
+}
+
+// ask sends a command and reads its answer.
+func (e *entry) ask(command ...string) (reply, error) {
+	if err := e.conn.WriteLine(command...); err != nil {
+		return reply{}, err
+	}
+	return e.read()
+}
+
+func (e *entry) read() (reply, error) {
+	line, err := e.conn.ReadLine()
+	if err != nil {
+		return reply{}, err
+	}
+	return parseReply(line)
+}
+
+func (e *entry) greeting() error {
+	r, err := e.read()
+	if err == nil && !r.ok {
+		err = fmt.Errorf("the server refuses: %.80q", r.text)
+	}
+	if err != nil {
+		return fmt.Errorf("waiting for the greeting: %w", err)
+	}
+	return nil
+}
+
+// startTLS is RFC 2595 §4.
+func (e *entry) startTLS(ctx context.Context) error {
+	cfg := e.ticket.TLS
+	if cfg == nil {
+		return nil
+	}
+	r, err := e.ask("STLS")
+	if err != nil {
+		return fmt.Errorf("STLS: %w", err)
+	}
+	if !r.ok {
+		return misconfigured(fmt.Sprintf("the server refuses STLS (%.80q); choose another tls for this backend", r.text))
+	}
+	return e.conn.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Client(nc, cfg) })
+}
+
+func misconfigured(what string) error {
+	return &login.Refusal{Reason: login.Misconfigured, Err: errors.New(what)}
+}
+
+// utf8 passes the client's wish on. A server that does not know it never sends
+// what the client would have to be ready for.
+func (e *entry) utf8() error {
+	if !e.ticket.Client.UTF8 {
+		return nil
+	}
+	_, err := e.ask("UTF8")
+	return err
+}
+
+// login logs in by what the ticket wants, or what fits.
+func (e *entry) login() (reply, error) {
+	m := e.ticket.Mechanism
+	if m == nil && (e.ticket.Master != "" || awkward(e.ticket.User) && e.offers(sasl.Plain.Name)) {
+		m = &sasl.Plain
+	}
+	if m != nil {
+		return e.auth(m)
+	}
+	if r, err := e.ask("USER ", e.ticket.User); err != nil || !r.ok {
+		return r, err
+	}
+	return e.ask("PASS ", e.ticket.Password)
+}
+
+// awkward tells whether a name may be read as two arguments by servers.
+func awkward(name string) bool { return strings.ContainsAny(name, " \t") }
+
+// offers asks whether the server has a mechanism: RFC 2449 §5, RFC 5034 §3. One
+// that does not know the question has none.
+func (e *entry) offers(mechanism string) bool {
+	r, err := e.ask("CAPA")
+	found := false
+	for range maxCapabilities {
+		if err != nil || !r.ok {
+			break
+		}
+		var line string
+		if line, err = e.conn.ReadLine(); line == "." {
+			break
+		}
+		words := strings.Fields(strings.ToUpper(line))
+		found = found || len(words) > 0 && words[0] == "SASL" && slices.Contains(words[1:], mechanism)
+	}
+	return found
+}
+
+func (e *entry) auth(m *sasl.Mechanism) (r reply, err error) {
+	x := &login.Entry{Conn: e.conn, Command: "AUTH " + m.Name, IR: true}
+	x.Answer = func() (string, error) {
+		line, err := e.conn.ReadLine()
+		if err != nil {
+			return "", err
+		}
+		if challenge, ok := strings.CutPrefix(line, "+ "); ok || line == "+" {
+			return strings.TrimPrefix(challenge, "+"), nil
+		}
+		if r, err = parseReply(line); err != nil {
+			return "", err
+		}
+		return "", sasl.ErrVerdict
+	}
+	err = m.Enter(x, e.ticket.Credentials())
+	return r, err
+}
+
+func refused(r reply) error {
+	code, text := cutCode(r.text)
+	if where, ok := cutPrefixFold(code, "REFERRAL/"); ok {
+		if to, ok := login.ParseReferral(where); ok {
+			return to
+		}
+	}
+	return login.Refused("the server", strings.ToUpper(code), text)
+}
+
+func cutPrefixFold(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}

@@ -1,0 +1,231 @@
+package pop3
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"usher/internal/login"
+	"usher/internal/sasl"
+	"usher/internal/wire"
+)
+
+// maxBad is how many commands in bad form a client may send.
+const maxBad = 10
+
+var (
+	errDone   = errors.New("done") // ends a conversation that needs no more words
+	errSyntax = errors.New("too many bad commands")
+)
+
+// server is the conversation with one client.
+type server struct {
+	client *login.Client
+	desk   *login.Desk
+	conn   *wire.Conn
+	user   *string // given by USER, for the next PASS
+	bad    int
+}
+
+// Serve implements login.Protocol.
+func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error {
+	s := &server{client: c, desk: d, conn: c.Conn}
+	err := s.ok(c.Terms.Hostname + " ready")
+	for err == nil {
+		err = s.command(ctx)
+	}
+	if errors.Is(err, errDone) {
+		return nil
+	}
+	s.goodbye(err)
+	return err
+}
+
+// goodbye says why the conversation ends, if it is we who end it.
+func (s *server) goodbye(err error) {
+	words := ""
+	switch {
+	case errors.Is(err, wire.ErrInterrupted):
+		words = "[SYS/TEMP] The server is going down, please connect again."
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		words = "Disconnected for inactivity."
+	case errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrTooMuch):
+		words = "Too much before login."
+	case errors.Is(err, wire.ErrEarly):
+		words = "Nothing may follow STLS in clear."
+	case errors.Is(err, errSyntax):
+		words = "Too many bad commands."
+	default:
+		return // the connection is gone
+	}
+	_ = s.no(words)
+	_ = s.conn.Flush()
+}
+
+func (s *server) ok(words string) error { return s.conn.WriteLine("+OK ", words) }
+func (s *server) no(words string) error { return s.conn.WriteLine("-ERR ", words) }
+
+// list answers with several lines.
+func (s *server) list(words string, lines []string) error {
+	_ = s.ok(words)
+	for _, l := range lines {
+		_ = s.conn.WriteLine(l)
+	}
+	return s.conn.WriteLine(".")
+}
+
+// reject answers a command in bad form.
+func (s *server) reject(words string) error {
+	if s.bad++; s.bad >= maxBad {
+		return errSyntax
+	}
+	return s.no(words)
+}
+
+// command reads one command and does it: RFC 1939 §4 and §7.
+func (s *server) command(ctx context.Context) error {
+	line, err := s.conn.ReadLine()
+	if errors.Is(err, wire.ErrUnclean) {
+		return s.reject("CR and NUL are not allowed.")
+	}
+	if err != nil {
+		return err
+	}
+	verb, arg, hasArg := strings.Cut(line, " ")
+	switch strings.ToUpper(verb) {
+	case "USER":
+		return s.userCommand(ctx, arg)
+	case "PASS":
+		return s.pass(ctx, arg)
+	case "AUTH":
+		return s.auth(ctx, arg)
+	case "LANG":
+		return s.lang(arg, hasArg)
+	}
+	if hasArg {
+		return s.reject("Unknown command or wrong arguments before login.")
+	}
+	return s.simple(ctx, strings.ToUpper(verb))
+}
+
+// simple does the commands without arguments.
+func (s *server) simple(ctx context.Context, verb string) error {
+	switch verb {
+	case "CAPA": // RFC 2449 §5
+		return s.list("Capability list follows", capabilities(s.client, s.desk))
+	case "STLS": // RFC 2595 §4
+		return s.startTLS(ctx)
+	case "UTF8": // RFC 6856 §2
+		s.client.UTF8 = true
+		return s.ok("UTF8 is on")
+	case "NOOP": // only after login by RFC 1939, but peers take it
+		return s.ok("Nothing to do")
+	case "QUIT":
+		_ = s.ok("Goodbye")
+		_ = s.conn.Flush()
+		return errDone
+	}
+	return s.reject("Unknown command or wrong arguments before login.")
+}
+
+// lang answers RFC 6856 §3: our words are English.
+func (s *server) lang(tag string, given bool) error {
+	switch {
+	case !given:
+		return s.list("Language list follows", []string{"i-default English"})
+	case tag == "*", strings.EqualFold(tag, "i-default"), strings.EqualFold(tag, "en"):
+		return s.ok("i-default English it is")
+	}
+	return s.no("No such language.")
+}
+
+func (s *server) startTLS(ctx context.Context) error {
+	if !s.client.CanStartTLS() {
+		return s.no("TLS is active already or not available here.")
+	}
+	if s.conn.Ahead() {
+		return wire.ErrEarly
+	}
+	_ = s.ok("Begin TLS negotiation now")
+	s.user, s.client.UTF8 = nil, false // told in clear: RFC 2595 §4
+	return s.client.StartTLS(ctx)
+}
+
+// userCommand keeps the name, whoever it is: the whole rest of the line, blanks
+// too.
+func (s *server) userCommand(ctx context.Context, name string) error {
+	if name == "" {
+		return s.reject("A name must follow USER.")
+	}
+	if !s.desk.Offers(s.client, plain) {
+		return s.admit(ctx, plain, sasl.Given("", ""))
+	}
+	s.user = &name
+	return s.ok("Password, please")
+}
+
+// pass takes the whole rest of the line: RFC 1939 §7 allows blanks in passwords.
+func (s *server) pass(ctx context.Context, password string) error {
+	if s.user == nil {
+		return s.reject("USER must come first.")
+	}
+	name := *s.user
+	s.user = nil
+	return s.admit(ctx, plain, sasl.Given(name, password))
+}
+
+// auth is RFC 5034 §4; without an argument it lists the mechanisms, as RFC 1734
+// clients expect.
+func (s *server) auth(ctx context.Context, arg string) error {
+	if arg == "" {
+		return s.list("Mechanisms follow", mechanisms(s.client, s.desk))
+	}
+	mechanism, initial, hasInitial := strings.Cut(arg, " ")
+	x := login.NewExchange(s.conn, nil)
+	if hasInitial {
+		x = login.NewExchange(s.conn, &initial)
+	}
+	return s.admit(ctx, strings.ToUpper(mechanism), x)
+}
+
+// admit takes the login to the desk and answers it.
+func (s *server) admit(ctx context.Context, mechanism string, x sasl.Exchange) error {
+	a, err := s.desk.Admit(ctx, s.client, mechanism, x)
+	if err != nil {
+		return s.refuse(err)
+	}
+	_ = s.ok(a.Welcome.Text)
+	if err := a.Join(); err != nil {
+		return err
+	}
+	return errDone
+}
+
+// refusals are the answers of RFC 2449 §8 and RFC 3206.
+var refusals = map[login.Reason]string{
+	login.Unavailable:   "[SYS/TEMP] Account is temporarily unavailable.",
+	login.CannotTell:    "[SYS/TEMP] Temporary authentication failure.",
+	login.Misconfigured: "[SYS/PERM] This account cannot be served, please tell the administrator.",
+	login.BadLogin:      "[AUTH] Authentication failed.",
+	login.Unsupported:   "Unsupported authentication mechanism.",
+	login.NeedsTLS:      "[AUTH] Passwords are not allowed here without TLS.",
+	login.NotPermitted:  "[AUTH] Not permitted.",
+	login.Disabled:      "[AUTH] This account is disabled.",
+	login.Expired:       "[AUTH] The password has expired.",
+	login.TooMany:       "[IN-USE] Too many sessions, please close one.",
+	login.Malformed:     "Invalid authentication data.",
+	login.Aborted:       "Authentication aborted.",
+}
+
+func (s *server) refuse(err error) error {
+	r := login.RefusalOf(err)
+	words := refusals[r.Reason]
+	switch {
+	case r.Code != "": // the server's own
+		words = "[" + r.Code + "] " + r.Text
+	case r.Text != "": // the account's own: it is meant to be seen
+		words = "[AUTH] " + r.Text
+	}
+	return s.no(words)
+}

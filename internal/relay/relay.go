@@ -1,0 +1,62 @@
+// Package relay copies bytes for logged-in pairs of connections and knows
+// nothing of what they mean.
+//
+// Invariants, for every Engine:
+//   - An engine owns both connections from Start on. Only it closes them.
+//   - done runs exactly once, after both are closed.
+//   - A leg is read only while what was read from it before has been written to
+//     the other: a slow reader slows its writer down, and memory stays bounded.
+//   - EOF on one side becomes a half-close of the other; what was read before it
+//     is delivered first.
+package relay
+
+import (
+	"crypto/tls"
+	"net"
+	"time"
+)
+
+// A Leg is one side of a logged-in session.
+type Leg struct {
+	Conn    net.Conn  // the socket
+	TLS     *tls.Conn // over Conn, if the leg is encrypted
+	Pending []byte    // read from this leg before Start, due to the other
+}
+
+// A Pair is a logged-in session: what comes from one leg goes to the other.
+type Pair struct {
+	ID             uint64
+	Client, Server Leg
+	Idle           time.Duration // ends the pair when no byte moved for so long; 0: never
+	Farewell       string        // said to the client when the engine itself ends the pair at the end of a line; "": nothing
+}
+
+// Ending says why a pair ended, as it stands in the log.
+type Ending string
+
+// The endings.
+const (
+	ClientLeft    Ending = "client left"
+	ClientFailed  Ending = "client connection failed"
+	BackendClosed Ending = "backend closed"
+	BackendFailed Ending = "backend connection failed"
+	Idled         Ending = "idle"
+	Kicked        Ending = "kicked"
+	Shutdown      Ending = "shutdown"
+)
+
+// Stats is what is known of a pair at its end.
+type Stats struct {
+	FromClient, FromServer uint64 // bytes
+	Last                   time.Time
+	Ended                  Ending
+}
+
+// An Engine relays pairs. It is safe for concurrent use.
+type Engine interface {
+	// Start takes both legs over and returns at once. done is called once, when
+	// the pair has ended.
+	Start(p Pair, done func(Stats))
+	// Kick ends a pair for the given reason. It returns false if there is none.
+	Kick(id uint64, why Ending) bool
+}

@@ -1,0 +1,258 @@
+// Package route decides where an account's login goes. It does no I/O of its
+// own: given the same table and account it gives the same answer.
+package route
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"usher/internal/account"
+)
+
+// A Target is where a login goes: a Dial.
+type Target interface{ Name() string }
+
+// A Dial is a login at a server over the network.
+type Dial struct {
+	Stops   []Stop        // tried in order
+	Timeout time.Duration // from dialling to the answer of the login, all stops together
+}
+
+// Name implements Target.
+func (d Dial) Name() string { return d.Stops[0].String() }
+
+// A Stop is one server that may have the mailbox, and how to log in there.
+type Stop struct {
+	Backend        string // name of the settings, as in the configuration
+	Addr           string // host:port
+	TLS            account.TLSMode
+	Config         *tls.Config // of the backend; nil if never under TLS
+	AnyCert        bool        // do not verify its certificate
+	ConnectTimeout time.Duration
+	Login          Login
+}
+
+// String names the stop as it stands in logs.
+func (s Stop) String() string { return s.Backend + "/" + s.Addr }
+
+// Login says as whom to log in.
+type Login struct {
+	User      string // the account's name towards the backend
+	Password  string // "": the client's own
+	Master    string // logs in as Master, with Password, for User; "": as User
+	Mechanism string // SASL mechanism; "": what fits
+}
+
+// A Backend is one [backend.NAME] of the configuration.
+type Backend struct {
+	Addrs          map[string][]string // by protocol: host or host:port; "" serves the others
+	TLS            account.TLSMode
+	Config         *tls.Config
+	ConnectTimeout time.Duration
+	Timeout        time.Duration
+	Master         string // with MasterPassword; "": logs in as the user
+	MasterPassword string
+	Mechanism      string
+}
+
+// Default names the backend whose settings hold for hosts that are no backend's
+// name, and to whose addresses accounts without a host go.
+const Default = "default"
+
+// Ports are a protocol's own: in clear and under TLS.
+type Ports struct{ Clear, TLS uint16 }
+
+// A Table holds all that decides.
+type Table struct {
+	Ports    map[string]Ports // by protocol
+	Backends map[string]Backend
+	Rules    []Rule
+}
+
+// A Rule sends those whom it matches somewhere. The first that matches decides.
+type Rule struct {
+	Protocol string // "": any
+	Domain   string
+	User     string // a pattern as of package path
+	Network  netip.Prefix
+	Attrs    map[string]string
+	To       string // a backend's name, ToAccount or ToRefuse
+}
+
+// Where a rule may send besides a backend.
+const (
+	ToAccount = "account" // to the account's own host
+	ToRefuse  = "refuse"
+)
+
+// A Visit is a login that asks where to go.
+type Visit struct {
+	Protocol string
+	Remote   netip.Addr
+	Account  *account.Account
+}
+
+var (
+	// ErrNowhere says that no rule, no host and no default serves an account.
+	ErrNowhere = errors.New("the account has no host, and no route or [backend.default] serves it")
+	// ErrRefused says that a rule refuses the login.
+	ErrRefused = errors.New("a route refuses this login")
+)
+
+// Place decides where a login goes. An error means that the configuration or
+// the account is wrong, except ErrRefused.
+func (t *Table) Place(v Visit) (Target, error) {
+	to := ToAccount
+	for _, r := range t.Rules {
+		if r.matches(v) {
+			to = r.To
+			break
+		}
+	}
+	switch to {
+	case ToRefuse:
+		return nil, ErrRefused
+	case ToAccount:
+		return t.account(v)
+	}
+	return t.dial(v, to)
+}
+
+// account sends a login to the account's own hosts.
+func (t *Table) account(v Visit) (Target, error) {
+	if hosts := v.Account.Place.Hosts; len(hosts) > 0 {
+		return t.dial(v, hosts...)
+	}
+	if len(t.Backends[Default].addrs(v.Protocol)) > 0 {
+		return t.dial(v, Default)
+	}
+	return nil, ErrNowhere
+}
+
+func (r Rule) matches(v Visit) bool {
+	name := strings.ToLower(v.Account.Name)
+	_, domain, _ := strings.Cut(name, "@")
+	if r.User != "" {
+		if ok, _ := path.Match(strings.ToLower(r.User), name); !ok { // the pattern was checked at start
+			return false
+		}
+	}
+	for k, want := range r.Attrs {
+		if v.Account.Attrs[strings.ToLower(k)] != want {
+			return false
+		}
+	}
+	return (r.Protocol == "" || r.Protocol == v.Protocol) &&
+		(r.Domain == "" || strings.EqualFold(r.Domain, domain)) &&
+		(!r.Network.IsValid() || r.Network.Contains(v.Remote.Unmap()))
+}
+
+// dial makes a Dial of names that are backends or hosts.
+func (t *Table) dial(v Visit, names ...string) (Target, error) {
+	d := Dial{Timeout: v.Account.Place.Timeout}
+	for _, name := range names {
+		b, hosts, backend := t.settings(v.Protocol, name)
+		if len(hosts) == 0 {
+			return nil, fmt.Errorf("backend %q has no address for %s", name, v.Protocol)
+		}
+		for _, host := range hosts {
+			s := b.stop(backend, v.Account)
+			addr, err := t.address(v, s, host)
+			if err != nil {
+				return nil, err
+			}
+			s.Addr = addr
+			d.Stops = append(d.Stops, s)
+		}
+		d.Timeout = cmp.Or(d.Timeout, b.Timeout)
+	}
+	return d, nil
+}
+
+// settings returns how to reach a name, and which hosts it stands for.
+func (t *Table) settings(protocol, name string) (b Backend, hosts []string, backend string) {
+	if b, ok := t.Backends[name]; ok {
+		return b, b.addrs(protocol), name
+	}
+	return t.Backends[Default], []string{name}, Default
+}
+
+func (b Backend) addrs(protocol string) []string {
+	if own := b.Addrs[protocol]; len(own) > 0 {
+		return own
+	}
+	return b.Addrs[""]
+}
+
+// stop applies what the account says to the backend's settings.
+func (b Backend) stop(name string, a *account.Account) Stop {
+	p := a.Place
+	s := Stop{
+		Backend: name, TLS: b.TLS, Config: b.Config, AnyCert: p.AnyCert, ConnectTimeout: b.ConnectTimeout,
+		Login: Login{User: cmp.Or(p.User, a.Name), Password: b.MasterPassword, Master: b.Master, Mechanism: cmp.Or(p.Mechanism, b.Mechanism)},
+	}
+	if p.Password != "" { // the account's own way in, instead of the backend's master
+		s.Login.Password, s.Login.Master = p.Password, p.Master
+	}
+	if p.TLS != account.TLSUnset {
+		s.TLS = p.TLS
+	}
+	return s
+}
+
+// address completes a host with the port: its own, the account's, or the
+// protocol's.
+func (t *Table) address(v Visit, s Stop, host string) (string, error) {
+	name, port, err := SplitHost(host)
+	if err != nil {
+		return "", err
+	}
+	if port == 0 {
+		port = v.Account.Place.Port
+	}
+	if port == 0 {
+		port = t.Ports[v.Protocol].Clear
+		if s.TLS == account.TLSImplicit {
+			port = t.Ports[v.Protocol].TLS
+		}
+	}
+	return net.JoinHostPort(name, strconv.Itoa(int(port))), nil
+}
+
+// NeedsStartTLS tells whether TLS begins within the protocol.
+func (s Stop) NeedsStartTLS() bool { return s.TLS == account.TLSStart }
+
+// ClientConfig is the TLS configuration towards this very host.
+func (s Stop) ClientConfig() *tls.Config {
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.Config != nil {
+		c = s.Config.Clone()
+	}
+	c.ServerName, _, _ = net.SplitHostPort(s.Addr)
+	c.InsecureSkipVerify = c.InsecureSkipVerify || s.AnyCert
+	return c
+}
+
+// Referred is where a login goes that the server at one stop has sent on: to
+// addr, with that stop's settings, as user unless it is empty.
+func (d Dial) Referred(from Stop, addr, user string) (Target, error) {
+	host, port, err := SplitHost(addr)
+	if err != nil {
+		return nil, fmt.Errorf("referral: %w", err)
+	}
+	digits := strconv.Itoa(int(port))
+	if port == 0 {
+		_, digits, _ = net.SplitHostPort(from.Addr)
+	}
+	from.Addr = net.JoinHostPort(host, digits)
+	from.Login.User = cmp.Or(user, from.Login.User)
+	return Dial{Stops: []Stop{from}, Timeout: d.Timeout}, nil
+}
