@@ -3,10 +3,13 @@ package account
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"usher/internal/password"
 )
 
 // Fields are what a source returned for one account, by the names that
@@ -44,12 +47,7 @@ func (f Fields) Account(asked string) (*Account, error) {
 	if user := r.text("user"); user != "" {
 		a.Name = user
 	}
-	if hash := r.text("password"); hash != "" {
-		a.Proof = Hashed{hash}
-	}
-	if r.yes("nopassword") {
-		a.Proof = nil // only the backend can tell
-	}
+	a.Proof = r.proof()
 	a.Place = r.place()
 	a.Denied = r.denied()
 	r.rest(a)
@@ -62,17 +60,23 @@ func (f Fields) Account(asked string) (*Account, error) {
 	return a, errors.Join(r.errs...)
 }
 
-// canonical renames aliases. The field's own name wins over its aliases.
+// FieldName gives the name that the manual uses: in lower case, and not an alias.
+func FieldName(name string) string {
+	name = strings.ToLower(name)
+	if to, ok := aliases[name]; ok {
+		return to
+	}
+	return name
+}
+
+// canonical renames aliases. The field's own name wins over its aliases, and
+// among these the first in the alphabet: the same row is always the same account.
 func (f Fields) canonical() Fields {
 	c := make(Fields, len(f))
-	for name, value := range f {
-		to, isAlias := aliases[name]
-		switch {
-		case value == "":
-		case !isAlias:
-			c[name] = value
-		case f[to] == "":
-			c[to] = value
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		to := FieldName(name)
+		if f[name] != "" && (to == name || c[to] == "" && f[to] == "") {
+			c[to] = f[name]
 		}
 	}
 	return c
@@ -104,6 +108,18 @@ func (r *reader) yes(name string) bool {
 		r.fail(name, fmt.Errorf("%q is neither Y nor N", v))
 		return false
 	}
+}
+
+// proof is nil if only the backend can tell.
+func (r *reader) proof() Proof {
+	hash := r.text("password")
+	if r.yes("nopassword") || hash == "" {
+		return nil
+	}
+	if err := password.Check(hash); err != nil {
+		r.fail("password", err)
+	}
+	return Hashed{hash}
 }
 
 func (r *reader) place() Place {

@@ -67,8 +67,9 @@ const (
 )
 
 // Serve accepts until ctx ends or the listener fails, and returns when all
-// conversations have ended. They are interrupted when stop ends.
-func (l *Listener) Serve(ctx, stop context.Context) error {
+// conversations have ended: those that wait for a client's word are told that
+// usher goes down, a login on its way is finished.
+func (l *Listener) Serve(ctx context.Context) error {
 	defer l.conversations.Wait()
 	closed := context.AfterFunc(ctx, func() { _ = l.Net.Close() })
 	defer closed()
@@ -80,7 +81,7 @@ func (l *Listener) Serve(ctx, stop context.Context) error {
 		case err != nil:
 			return err
 		}
-		l.conversations.Go(func() { l.converse(stop, nc) })
+		l.conversations.Go(func() { l.converse(ctx, nc) })
 	}
 }
 
@@ -101,7 +102,7 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 }
 
 // converse serves one client until it is admitted or gone.
-func (l *Listener) converse(stop context.Context, nc net.Conn) {
+func (l *Listener) converse(ctx context.Context, nc net.Conn) {
 	c := &login.Client{
 		ID: session.NewID(), Protocol: l.Protocol, Terms: l.Terms,
 		Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
@@ -115,8 +116,8 @@ func (l *Listener) converse(stop context.Context, nc net.Conn) {
 	defer release()
 	c.Conn = wire.New(nc, l.bounds())
 	defer func() { _ = c.Conn.Close() }() // nothing, if it went to the relay
-	defer context.AfterFunc(stop, c.Conn.Interrupt)()
-	if err := l.serve(stop, c); err != nil {
+	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
+	if err := l.serve(context.WithoutCancel(ctx), c); err != nil {
 		l.Log.Debug("left before login", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "err", err)
 	}
 }

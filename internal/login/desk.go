@@ -188,14 +188,14 @@ func (a *Admission) blame(err error) error {
 	if ReasonOf(err) == BadLogin && a.who.Proven {
 		return &Refusal{Reason: Unavailable, Err: fmt.Errorf("the password is right, but: %w", err)}
 	}
-	return because(Unavailable, err)
+	return err // what is no Refusal is Unavailable: it was not the client's doing
 }
 
 // Join sends the protocol's answer and gives both connections to the relay. The
 // Admission and the client's Conn must not be used afterwards.
 func (a *Admission) Join() error {
 	d, c := a.desk, a.client
-	if err := c.Conn.Flush(); err != nil {
+	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
 		a.release()
 		_ = a.backend.Close()
 		return err

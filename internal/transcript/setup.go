@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/tools/txtar"
 
 	"usher/internal/account"
 	"usher/internal/auth"
@@ -110,7 +110,7 @@ func setUp(t *testing.T, p login.Protocol, a *txtar.Archive) *stage {
 			s.script(t, which, string(f.Data))
 		}
 	}
-	if len(s.accounts) == 0 {
+	if len(s.accounts) == 0 && !s.anyone {
 		s.accounts["ann"] = account.Fields{"password": "{PLAIN}secret", "host": "east"}
 	}
 	s.serve(t)
@@ -158,12 +158,12 @@ func (s *stage) configure(t *testing.T, setup string) {
 	}
 }
 
-// fields reads FIELD=VALUE words; "_" stands for a blank.
+// fields reads FIELD=VALUE words; "+" stands for a blank.
 func fields(words []string) account.Fields {
 	f := account.Fields{}
 	for _, w := range words {
 		if name, value, ok := strings.Cut(w, "="); ok {
-			f[name] = strings.ReplaceAll(value, "_", " ")
+			f[name] = strings.ReplaceAll(value, "+", " ")
 		}
 	}
 	return f
@@ -181,7 +181,7 @@ func (s *stage) backend(t *testing.T, name string, options []string) *scripted {
 	b := &scripted{name: name, ln: ln, done: make(chan struct{})}
 	s.backends[name] = b
 	addr := ln.Addr().String()
-	settings := route.Backend{ConnectTimeout: time.Second, Timeout: 3 * time.Second, TLS: account.TLSNone, Config: trust()}
+	settings := route.Backend{ConnectTimeout: time.Second, Timeout: 5 * time.Second, TLS: account.TLSNone, Config: trust()}
 	for _, o := range options {
 		key, value, _ := strings.Cut(o, "=")
 		switch key {
@@ -227,7 +227,7 @@ func (s *stage) serve(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	s.listener.Net, s.addr = ln, ln.Addr().String()
-	go func() { served <- s.listener.Serve(ctx, ctx) }()
+	go func() { served <- s.listener.Serve(ctx) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {

@@ -19,6 +19,7 @@
 //	EOF           the other side closes
 //	CLOSE         this side closes
 //	HANG          this side says nothing until the other closes
+//	STOP          (client) usher is told to stop
 package transcript
 
 import (
@@ -36,7 +37,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rogpeppe/go-internal/txtar"
+	"golang.org/x/tools/txtar"
 
 	"usher/internal/login"
 )
@@ -98,6 +99,10 @@ func (s *stage) client(t *testing.T, script string) string {
 	defer p.close()
 	lines := strings.Split(script, "\n")
 	for i, line := range lines {
+		if line == "STOP" {
+			go s.stop()
+			continue
+		}
 		heard, err := p.play(line)
 		if err != nil && !(*update && errors.Is(err, errOther)) {
 			t.Fatalf("client, line %d: %v\n%s", i+1, err, s.log.String())
@@ -137,6 +142,8 @@ func (p *party) play(line string) (string, error) {
 		return line, err
 	case "C:", "S:":
 		return p.hear(line, rest)
+	case "C~", "S~":
+		return line, p.hearRaw(rest)
 	case "TLS":
 		t := p.tls(p.conn)
 		p.conn, p.in = t, bufio.NewReader(t)
@@ -164,6 +171,18 @@ func (p *party) hear(line, want string) (string, error) {
 		return line[:2] + " " + got, fmt.Errorf("%w:\nwant %q\n got %q", errOther, want, got)
 	}
 	return line, nil
+}
+
+func (p *party) hearRaw(quoted string) error {
+	want, err := strconv.Unquote(quoted)
+	if err != nil {
+		return err
+	}
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(p.in, got); err != nil || string(got) != want {
+		return fmt.Errorf("want %s, got %q %v", quoted, got[:n], err)
+	}
+	return nil
 }
 
 // awaitEnd waits for the other side's close; hanging, it hears all until then.

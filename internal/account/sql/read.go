@@ -1,0 +1,124 @@
+package sql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"usher/internal/account"
+)
+
+// Lookup implements account.Directory.
+func (s *Store) Lookup(ctx context.Context, q account.Query) (*account.Account, error) {
+	f, err := s.Get(ctx, q.Name)
+	if err != nil {
+		return nil, err
+	}
+	a, err := f.Account(q.Name)
+	if err != nil {
+		return nil, s.explain(fmt.Errorf("user %q: %w", f["user"], err))
+	}
+	return a, nil
+}
+
+// Get returns the row of one account, or account.ErrUnknown.
+func (s *Store) Get(ctx context.Context, user string) (f account.Fields, err error) {
+	if checkUser(user) != nil {
+		return nil, account.ErrUnknown
+	}
+	err = s.use(ctx, func(h *handles) error {
+		f, err = readRow(h.lookup.QueryRowContext(ctx, user).Scan)
+		return noRowIsUnknown(err)
+	})
+	return f, err
+}
+
+func noRowIsUnknown(err error) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return account.ErrUnknown
+	}
+	return err
+}
+
+// List gives the accounts whose user matches glob (* ? […], in any case; "" for
+// all), in the order of user. They are those of one moment, and are read one by
+// one.
+func (s *Store) List(ctx context.Context, glob string) iter.Seq2[account.Fields, error] {
+	return func(yield func(account.Fields, error) bool) {
+		err := s.use(ctx, func(h *handles) error { return each(ctx, h.read, glob, yield) })
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(nil, err)
+		}
+	}
+}
+
+// errStopped ends a walk because its caller wants no more.
+var errStopped = errors.New("stopped")
+
+// querier is a database or a transaction.
+type querier interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+func each(ctx context.Context, db querier, glob string, yield func(account.Fields, error) bool) error {
+	if glob == "" {
+		glob = "*"
+	}
+	rows, err := db.QueryContext(ctx, "SELECT "+columnList+" FROM accounts WHERE lower(user) GLOB ? ORDER BY user", lower(glob))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		f, err := readRow(rows.Scan)
+		if err != nil {
+			return err
+		}
+		if !yield(f, nil) {
+			return errStopped
+		}
+	}
+	return rows.Err()
+}
+
+// Export calls f with the names of all fields that are in use, user first, and
+// with all accounts, both of one moment.
+func (s *Store) Export(ctx context.Context, f func(fields []string, rows iter.Seq2[account.Fields, error]) error) error {
+	return s.use(ctx, func(h *handles) error {
+		tx, err := h.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback() //nolint:errcheck // it has only read
+		names, err := fieldsInUse(ctx, tx)
+		if err != nil {
+			return err
+		}
+		err = f(names, func(yield func(account.Fields, error) bool) {
+			if err := each(ctx, tx, "", yield); err != nil && !errors.Is(err, errStopped) {
+				yield(nil, s.explain(err))
+			}
+		})
+		return asCallers(err)
+	})
+}
+
+func fieldsInUse(ctx context.Context, db querier) ([]string, error) {
+	rows, err := db.QueryContext(ctx, `SELECT DISTINCT key FROM accounts, json_each(attrs) WHERE attrs <> '' ORDER BY key`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	names := slices.Clone(columns)
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, rows.Err()
+}

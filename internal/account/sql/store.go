@@ -1,0 +1,137 @@
+package sql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// File is the name of the database in the state folder.
+const File = "accounts.db"
+
+// A Store is the account database of one state folder. It is safe for
+// concurrent use, also by several processes.
+type Store struct {
+	path string
+
+	mu   sync.Mutex
+	open *handles // the file as it is now; nil after Close
+}
+
+// OpenStore opens the database in the folder state. Both are created if they
+// are missing.
+func OpenStore(ctx context.Context, state string) (*Store, error) {
+	path, err := filepath.Abs(filepath.Join(state, File))
+	if err != nil {
+		return nil, fmt.Errorf("open the account database in %q: %w", state, err)
+	}
+	s := &Store{path: path}
+	if err := s.create(); err != nil {
+		return nil, s.explain(err)
+	}
+	if err := migrate(ctx, path); err != nil {
+		return nil, s.explain(err)
+	}
+	if s.open, err = openHandles(ctx, path); err != nil {
+		return nil, s.explain(err)
+	}
+	return s, nil
+}
+
+// create makes the folder and an empty file that nobody else may read: there
+// are password hashes in it.
+func (s *Store) create() error {
+	folder := filepath.Dir(s.path)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(giveToOwner(f, folder), f.Close())
+}
+
+// Close closes the database once the look-ups that are under way have ended.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.open
+	s.open = nil
+	if old == nil {
+		return nil
+	}
+	return old.retire()
+}
+
+var (
+	errClosed = errors.New("the account database has been closed")
+	errEmpty  = errors.New("the file is empty; put a backup in its place")
+)
+
+// use runs f with the file as it is now. It notices when the file has been
+// replaced, or was found damaged before: then it is opened again. A file that
+// is missing is never created here, since every account would seem unknown.
+func (s *Store) use(ctx context.Context, f func(*handles) error) error {
+	h, err := s.acquire(ctx)
+	if err != nil {
+		return s.explain(err)
+	}
+	err = f(h)
+	if damaged(err) {
+		h.suspect.Store(true)
+	}
+	return s.explain(errors.Join(err, s.release(h)))
+}
+
+func (s *Store) acquire(ctx context.Context) (*handles, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == nil {
+		return nil, errClosed
+	}
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return nil, err
+	}
+	if !os.SameFile(info, s.open.file) || s.open.suspect.Load() {
+		if err := s.reopen(ctx, info); err != nil {
+			return nil, err
+		}
+	}
+	s.open.users++
+	return s.open, nil
+}
+
+// reopen replaces the handles. The old ones go first: SQLite shares an open
+// file's journal among all that have it open. When it fails, the old ones stay
+// marked, and the next look-up tries again.
+func (s *Store) reopen(ctx context.Context, now os.FileInfo) error {
+	if now.Size() == 0 {
+		return errEmpty // to make tables in it would make every account unknown
+	}
+	s.open.suspect.Store(true)
+	_ = s.open.retire() // of a file that is gone or damaged: nothing in it is still to be saved
+	if err := migrate(ctx, s.path); err != nil {
+		return err
+	}
+	h, err := openHandles(ctx, s.path)
+	if err != nil {
+		return err
+	}
+	s.open = h
+	return nil
+}
+
+func (s *Store) release(h *handles) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.users--
+	return h.closeIfUnused()
+}

@@ -1,0 +1,50 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+)
+
+// accounts decodes what all sources have in common and keeps the rest for
+// Decode.
+func (d *decoder) accounts(into *Accounts, from any, key string) {
+	table, ok := from.(map[string]any)
+	if !ok {
+		d.mistype(key, from, "a table", "write it as [[accounts]]")
+		return
+	}
+	rest := maps.Clone(table)
+	for _, name := range d.fields(reflect.ValueOf(into).Elem(), table, key) {
+		delete(rest, name)
+	}
+	into.rest, into.key = rest, key
+}
+
+// adopt lets the sources find their file again when they are decoded.
+func (c *Config) adopt() {
+	for i := range c.Accounts {
+		c.Accounts[i].config = c
+	}
+}
+
+// Decode decodes the keys of the source's kind into a struct, of which it must
+// get the address. The error is Mistakes.
+//
+// The struct has the same tags as those of this package: toml, default, oneof,
+// required. Since drivers do not import config they have no Path and no Secret:
+// as:"path" makes a string a file name, relative to the folder of usher.toml,
+// and as:"secret" makes it a secret, with a KEY_file beside it. time.Duration
+// and whatever has UnmarshalText are read from text.
+func (a Accounts) Decode(into any) error {
+	v := reflect.ValueOf(into)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		panic(fmt.Sprintf("config: Decode needs the address of a struct, not a %T", into))
+	}
+	d := decoder{doc: a.config.doc}
+	d.table(v.Elem(), a.rest, a.key)
+	for _, w := range d.warnings {
+		a.config.Warnings.add(w)
+	}
+	return d.mistakes.err()
+}

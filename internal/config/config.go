@@ -1,0 +1,235 @@
+// Package config reads usher.toml: it decides what a file may say, what it
+// means when it says nothing, and how a mistake in it is told.
+//
+// The structs of this file are the manual. doc/config.md is generated from
+// their comments and tags: toml is the key, default what an absent key means,
+// oneof the words that are allowed, required a key that must be there. Read
+// Parse next.
+package config
+
+//go:generate sh -c "cd ../.. && go run ./internal/config/manual > doc/config.md"
+
+// Config is a usher.toml, with the defaults filled in.
+type Config struct {
+	Server   Server             `toml:"server"`
+	TLS      TLS                `toml:"tls"`
+	Listen   []Listen           `toml:"listen"`
+	Accounts []Accounts         `toml:"accounts"`
+	Backend  map[string]Backend `toml:"backend"`
+	Route    []Route            `toml:"route"`
+	Auth     Auth               `toml:"auth"`
+	Limit    Limit              `toml:"limit"`
+
+	// Ignored names the keys that were written but that this version does not
+	// act on, though nothing goes wrong without them. Log them as warnings.
+	Ignored Mistakes `toml:"-"`
+	// Warnings are things that work but should not stay as they are. Decode of
+	// Accounts adds to them.
+	Warnings Mistakes `toml:"-"`
+
+	doc *document
+}
+
+// Server is about the program itself.
+type Server struct {
+	// Folder of the accounts database and whatever else usher has to remember.
+	// It is created if it is missing.
+	// Default: "/var/lib/usher".
+	State Path `toml:"state" default:"/var/lib/usher"`
+	// Unix socket for the commands that talk to a running usher. This version
+	// does not open it yet.
+	// Default: "/run/usher/admin.sock".
+	Admin Path `toml:"admin,omitempty" default:"/run/usher/admin.sock"`
+	// Whom to become after the ports are open, when started as root. "" stays
+	// who it is.
+	// Default: "usher".
+	User string `toml:"user" default:"usher"`
+	// The name of this machine, as clients and backends are told. "" takes it
+	// from the environment variable PROXY_HOSTNAME, else from the system.
+	Hostname string `toml:"hostname"`
+	// Further names and addresses that mean "this machine". This version does
+	// not act on them yet.
+	OwnNames []string `toml:"own_names,omitempty"`
+	// What copies the bytes of sessions that are logged in.
+	// Default: "goroutine".
+	Relay string `toml:"relay" default:"goroutine" oneof:"goroutine"`
+	// How the log is written, to standard error: auto is coloured text on a
+	// terminal and logfmt elsewhere.
+	// Default: "auto".
+	Log string `toml:"log" default:"auto" oneof:"auto logfmt json"`
+	// After SIGTERM: how long open sessions may go on before they are told
+	// goodbye. "0s" tells them at once.
+	// Default: "30s".
+	Grace Duration `toml:"grace" default:"30s"`
+}
+
+// TLS is what clients see of usher's certificate. It is not needed while every
+// listener has tls = "none".
+type TLS struct {
+	// File of the certificate and those that sign it, PEM.
+	Cert Path `toml:"cert"`
+	// File of the key that belongs to cert, PEM.
+	Key Path `toml:"key"`
+	// The oldest version of TLS that is spoken with clients.
+	// Default: "1.2".
+	MinVersion string `toml:"min_version" default:"1.2" oneof:"1.2 1.3"`
+
+	Certificate []Certificate `toml:"certificate,omitempty"`
+}
+
+// Certificate is one more certificate. The name that a client asks for (SNI)
+// chooses between all of them; the one of [tls] answers for every other name.
+type Certificate struct {
+	// File of the certificate and those that sign it, PEM.
+	Cert Path `toml:"cert" required:"true"`
+	// File of the key that belongs to cert, PEM.
+	Key Path `toml:"key" required:"true"`
+}
+
+// Listen is one place where clients may come in: a protocol, its addresses,
+// and how the connection is protected. Write one block for each.
+type Listen struct {
+	// What is spoken.
+	Protocol string `toml:"protocol" required:"true" oneof:"imap pop3"`
+	// Where to listen: "127.0.0.1:1143", "[::1]:1143", ":143". Left out, the
+	// protocol's own port on all addresses: 143 and 110, with tls = "implicit"
+	// 993 and 995.
+	Addr []string `toml:"addr"`
+	// How the connection is encrypted: none; starttls, when the client asks for
+	// it; implicit, from the first byte. Both of the latter need [tls].
+	// Default: "starttls".
+	TLS string `toml:"tls" default:"starttls" oneof:"none starttls implicit"`
+	// Where a password may be sent without encryption: loopback means by clients
+	// of this machine.
+	// Default: "loopback".
+	CleartextLogin string `toml:"cleartext_login" default:"loopback" oneof:"never loopback always"`
+	// Is added, after an @, to login names without a domain. "" adds nothing.
+	DefaultDomain string `toml:"default_domain"`
+}
+
+// Accounts is one source that knows who may log in and where each mailbox
+// lives. Sources are asked in the order of the file: one that does not know a
+// name leaves it to the next; any other failure ends the search. Without any
+// block it is the embedded database in the state folder, as if this were
+// written: type = "sql", driver = "sqlite".
+type Accounts struct {
+	// What kind of source it is: sql, any. The kind decides which other keys the
+	// block may have; they are listed below.
+	Type string `toml:"type" required:"true"`
+	// What logs and commands call this source. "" takes its type.
+	Name string `toml:"name"`
+	// Domains that this source is asked for; "" in the list stands for names
+	// without a domain. Left out, it is asked for all.
+	Only []string `toml:"only"`
+
+	rest   map[string]any // the keys of its kind: Decode
+	key    string         // "accounts[0]"
+	config *Config
+}
+
+// Backend is one mail store, or several servers that hold the same mail. Its
+// name is what routes and accounts call it. The settings of [backend.default]
+// hold for every host that an account names and that is no backend.
+type Backend struct {
+	// Where it listens, for every protocol: "imap1.example.org" or
+	// "imap1.example.org:1143". Ports default to the protocol's own.
+	Addr []string `toml:"addr"`
+	// Where it listens for IMAP, if that is not addr.
+	IMAP []string `toml:"imap"`
+	// Where it listens for POP3, if that is not addr.
+	POP3 []string `toml:"pop3"`
+	// How the connection to it is encrypted: none; starttls, for POP3 the
+	// command STLS; implicit, from the first byte.
+	// Default: "none".
+	TLS string `toml:"tls" default:"none" oneof:"none starttls implicit"`
+	// File of the certificates that may sign the backend's own, PEM. "" means
+	// those that the system trusts.
+	CA Path `toml:"ca"`
+	// Whether the backend's certificate must be right. With false anybody on the
+	// way can read and change everything.
+	// Default: true.
+	Verify bool `toml:"verify" default:"true"`
+	// How long the connection to one address may take.
+	// Default: "5s".
+	ConnectTimeout Duration `toml:"connect_timeout" default:"5s"`
+	// How long all may take from dialling to the answer of the login, over all
+	// addresses together.
+	// Default: "10s".
+	Timeout Duration `toml:"timeout" default:"10s"`
+	Login   Login    `toml:"login"`
+}
+
+// Login is how usher logs in to the backend.
+type Login struct {
+	// As whom: user is the client's own name and password; master is one name
+	// that may open every mailbox.
+	// Default: "user".
+	As string `toml:"as" default:"user" oneof:"user master"`
+	// The master's name.
+	Name string `toml:"name"`
+	// The master's password.
+	Password Secret `toml:"password"`
+	// File that holds the master's password, in place of password.
+	PasswordFile Path `toml:"password_file"`
+	// SASL mechanism towards the backend: PLAIN, LOGIN. "" takes what fits.
+	Mechanism string `toml:"mechanism"`
+}
+
+// Route says where logins go. The first block whose conditions all hold
+// decides; if none does, the account's own host; if it has none, the login is
+// refused.
+type Route struct {
+	When When `toml:"when"`
+	// Where to: a backend's name; account, the host that the account's source
+	// gave; refuse.
+	To string `toml:"to" required:"true"`
+}
+
+// When holds the conditions of a route. Those that are left out always hold.
+type When struct {
+	// The protocol of the login.
+	Protocol string `toml:"protocol" oneof:"imap pop3"`
+	// The account's name; * stands for any characters, ? for one.
+	User string `toml:"user"`
+	// The account's domain.
+	Domain string `toml:"domain"`
+	// The network that the client comes from: "192.0.2.0/24".
+	Network string `toml:"network"`
+	// Attributes of the account and the values that they must have:
+	// attr = { plan = "gold" }.
+	Attr map[string]string `toml:"attr"`
+}
+
+// Auth is about how clients prove who they are.
+type Auth struct {
+	// The SASL mechanisms that are offered, in this order. Left out, all that
+	// can work.
+	Mechanisms []string `toml:"mechanisms"`
+}
+
+// Limit keeps one client from taking the room of others. 0 as a number means
+// no limit, "0s" no delay or no timeout.
+type Limit struct {
+	// Connections of one address at a time that are not logged in yet.
+	// Default: 0.
+	LoginsPerAddress int `toml:"logins_per_address" default:"0"`
+	// Sessions of one account at a time.
+	// Default: 50.
+	SessionsPerUser int `toml:"sessions_per_user" default:"50"`
+	// Sessions of one account from one address at a time.
+	// Default: 20.
+	SessionsPerUserAddress int `toml:"sessions_per_user_address" default:"20"`
+	// How long a client may take to log in.
+	// Default: "60s".
+	LoginTimeout Duration `toml:"login_timeout" default:"60s"`
+	// How long one command may take to arrive, before the login.
+	// Default: "30s".
+	CommandTimeout Duration `toml:"command_timeout" default:"30s"`
+	// How long a session may be silent in both directions. RFC 9051 §5.4 asks
+	// for 30 minutes at least.
+	// Default: "35m".
+	IdleTimeout Duration `toml:"idle_timeout" default:"35m"`
+	// How long the answer to a failed login is held back.
+	// Default: "2s".
+	FailureDelay Duration `toml:"failure_delay" default:"2s"`
+}

@@ -1,0 +1,106 @@
+package dovecot
+
+import (
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+)
+
+//go:embed dovecot.conf.tmpl
+var conf string
+
+// prepare writes what stays the same whatever the ports are.
+func (s *Server) prepare() error {
+	for _, dir := range []string{"run", "mail"} {
+		if err := os.Mkdir(filepath.Join(s.Dir, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	names := s.options.TLSNames
+	if len(names) == 0 {
+		names = []string{"localhost", "127.0.0.1"}
+	}
+	s.Host = names[0]
+	if err := writeCertificate(s.Dir, names); err != nil {
+		return err
+	}
+	if err := s.writePasswords("users", s.options.Users); err != nil {
+		return err
+	}
+	if err := s.writePasswords("masters", s.options.Master); err != nil {
+		return err
+	}
+	// A proxy under test that drops its privileges still has to read ca.pem.
+	if err := os.Chmod(s.Dir, 0o755); err != nil {
+		return err
+	}
+	return s.giveAll()
+}
+
+// writePasswords writes a passwd-file. Base64 carries every password: no colon, brace or blank can be misread.
+func (s *Server) writePasswords(name string, passwords map[string]string) error {
+	var b strings.Builder
+	for user, password := range passwords {
+		if user == "" || user[0] == '#' || strings.ContainsAny(user, ":\r\n") {
+			return fmt.Errorf("a passwd-file cannot hold the name %q", user)
+		}
+		hidden := base64.StdEncoding.EncodeToString([]byte(password))
+		fmt.Fprintf(&b, "%s:{PLAIN.b64}%s:%d:%d::::\n", user, hidden, s.user.uid, s.user.gid)
+	}
+	return os.WriteFile(filepath.Join(s.Dir, name), []byte(b.String()), 0o600)
+}
+
+// configure chooses ports and writes dovecot.conf.
+func (s *Server) configure() error {
+	for _, addr := range []*string{&s.IMAP, &s.IMAPS, &s.POP3, &s.POP3S} {
+		var err error
+		if *addr, err = freeAddr(); err != nil {
+			return err
+		}
+	}
+	t := template.Must(template.New("dovecot.conf").Funcs(template.FuncMap{"port": port}).Parse(conf))
+	var b strings.Builder
+	err := t.Execute(&b, struct {
+		*Server
+		User, Group, Greeting, Extra string
+		Masters                      bool
+	}{
+		Server: s, User: s.user.name, Group: s.user.group,
+		Greeting: strings.TrimSpace("Dovecot (Debian) "+s.options.Name) + " ready.",
+		Extra:    s.options.Extra, Masters: len(s.options.Master) > 0,
+	})
+	if err != nil {
+		return err
+	}
+	path := s.configFile()
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		return err
+	}
+	return s.give(path)
+}
+
+func (s *Server) configFile() string { return filepath.Join(s.Dir, "dovecot.conf") }
+
+// freeAddr returns an address nobody listens on. The port is below the kernel's
+// own range: no outgoing connection takes it before Dovecot does, or during a Restart.
+func freeAddr() (string, error) {
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			return addr, l.Close()
+		}
+	}
+	return "", fmt.Errorf("no free port on 127.0.0.1")
+}
+
+func port(addr string) string {
+	_, p, _ := net.SplitHostPort(addr)
+	return p
+}
