@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 )
 
 // A Chain asks several directories in turn. ErrUnknown goes on to the next, any
@@ -43,4 +44,22 @@ func OpenAnyone(_ context.Context, _ string, decode func(into any) error) (Direc
 // Lookup implements Directory.
 func (Anyone) Lookup(_ context.Context, q Query) (*Account, error) {
 	return &Account{Name: q.Name}, nil
+}
+
+// Only asks a directory about the names of some domains, and knows no others.
+// The domain "" stands for names without one.
+type Only struct {
+	Directory
+	Domains []string
+}
+
+// Lookup implements Directory.
+func (o Only) Lookup(ctx context.Context, q Query) (*Account, error) {
+	_, domain, _ := strings.Cut(q.Name, "@")
+	for _, d := range o.Domains {
+		if strings.EqualFold(d, domain) {
+			return o.Directory.Lookup(ctx, q)
+		}
+	}
+	return nil, ErrUnknown
 }

@@ -14,7 +14,6 @@ type later struct {
 	key    string
 	words  string // only these values
 	act    act
-	what   string
 	remedy string
 }
 
@@ -39,7 +38,7 @@ func laters() []later {
 	return []later{
 		{key: "server.own_names", act: note},
 		{key: "server.admin", act: note},
-		{key: "server.relay", words: "epoll", what: `this version has the relay "goroutine" only`, remedy: "leave relay out"},
+		{key: "server.relay", words: "epoll", act: ignore},
 		{key: "server.log", words: "journal syslog", remedy: "use auto, logfmt or json"},
 		{key: "tls.client_ca"},
 		{key: "listen.*.protocol", words: "sieve", remedy: "use imap or pop3"},
@@ -56,7 +55,7 @@ func laters() []later {
 		{key: "accounts.*.timeout"},
 		{key: "accounts.*.cache", act: ignore},
 		{key: "accounts.*.set"},
-		{key: "backend.*.trusted"},
+		{key: "backend.*.trusted", act: ignore},
 		{key: "backend.*.proxy_protocol"},
 		{key: "backend.*.login.as", words: "token peer", remedy: "use user or master"},
 		{key: "local"},
@@ -100,22 +99,21 @@ func (l later) means(v any) bool {
 // else be missing.
 func (l later) left(v any) any {
 	switch {
-	case l.words != "":
-		return broken{}
 	case l.act == note:
 		return v
+	case l.act == ignore:
+		return nil
+	case l.words != "":
+		return broken{}
 	}
 	return nil
 }
 
 func (l later) mistake(doc *document, key string, v any) Mistake {
-	switch {
-	case l.words == "":
+	if l.words == "" {
 		return doc.mistakeInKey(key, notYet, leaveItOut)
-	case l.what == "":
-		return doc.mistake(key, fmt.Sprintf("this version cannot do %q yet", v), l.remedy)
 	}
-	return doc.mistake(key, l.what, l.remedy)
+	return doc.mistake(key, fmt.Sprintf("this version cannot do %q yet", v), l.remedy)
 }
 
 // visit calls do for every key that the pattern fits, and puts in its place

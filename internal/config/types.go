@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -65,3 +66,11 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Reveal is the secret itself.
 func (s Secret) Reveal() string { return string(s) }
+
+// DefaultBackend is a backend of which nothing is said.
+func DefaultBackend() Backend {
+	var b Backend
+	d := decoder{doc: &document{}}
+	d.table(reflect.ValueOf(&b).Elem(), nil, "")
+	return b
+}

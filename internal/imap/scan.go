@@ -48,7 +48,9 @@ func (s *scanner) end() error {
 	return nil
 }
 
-func isAtomChar(b byte) bool { return b > 0x20 && b < 0x7f && !strings.ContainsRune(`(){%*"\]`, rune(b)) }
+func isAtomChar(b byte) bool {
+	return b > 0x20 && b < 0x7f && !strings.ContainsRune(`(){%*"\]`, rune(b))
+}
 
 func isAStringChar(b byte) bool { return isAtomChar(b) || b == ']' }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"usher/internal/relay"
@@ -73,7 +74,7 @@ func (d *Desk) logSession(s *session.Session, st relay.Stats) {
 // tlsName is how the client's connection is encrypted, for the log.
 func tlsName(c *Client) string {
 	if state := c.Conn.TLS(); state != nil {
-		return tls.VersionName(state.Version)
+		return strings.Replace(tls.VersionName(state.Version), " ", "v", 1)
 	}
 	return "no"
 }

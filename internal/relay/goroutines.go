@@ -68,10 +68,10 @@ type running struct {
 
 // end is one leg of a running pair.
 type end struct {
-	net.Conn         // TLS if there is one, else the socket
-	pending  []byte  // see Leg
-	left     Ending  // what EOF from it means
-	failed   Ending  // what an error of it means
+	net.Conn        // TLS if there is one, else the socket
+	pending  []byte // see Leg
+	left     Ending // what EOF from it means
+	failed   Ending // what an error of it means
 	received atomic.Uint64
 	writing  sync.Mutex // held while something is written to it
 	midLine  bool       // the last thing written to it did not end a line; under writing

@@ -55,15 +55,15 @@ type Bounds struct {
 
 // A Conn is one end of a conversation in lines.
 type Conn struct {
-	raw         net.Conn
-	tls         *tls.Conn
-	rw          net.Conn // tls, or else raw
-	in          *bufio.Reader
-	out         []byte
-	bounds      Bounds
-	bytes       int
-	lines       int
-	err         error // of a write; it ends the conversation
+	raw    net.Conn
+	tls    *tls.Conn
+	rw     net.Conn // tls, or else raw
+	in     *bufio.Reader
+	out    []byte
+	bounds Bounds
+	bytes  int
+	lines  int
+	err    error // of a write; it ends the conversation
 
 	mu          sync.Mutex // of what Interrupt touches: interrupted, and raw while drop takes it away
 	interrupted bool

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"usher/internal/config"
+	"usher/internal/server"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	var debug bool
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the proxy",
+		Long: `Run the proxy in the foreground until SIGTERM. Then no more clients are let in,
+open sessions may go on for the grace period, and those that are left are told
+goodbye. A second SIGTERM ends usher at once.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := loadConfig(file)
+			if err != nil {
+				return err
+			}
+			log := server.NewLog(cfg.Server.Log, cmd.ErrOrStderr(), debug)
+			warn(log, cfg)
+			s, err := server.New(cfg, log)
+			if err != nil {
+				return mistaken(err)
+			}
+			return s.Run(cmd.Context())
+		},
+	}
+	configFlag(c, &file)
+	c.Flags().BoolVar(&debug, "debug", false, "log more: also why clients left before login")
+	return c
+}
+
+// usualConfigs are where the configuration is looked for.
+var usualConfigs = []string{"usher.toml", "/etc/usher/usher.toml"}
+
+func configFlag(c *cobra.Command, file *string) {
+	c.Flags().StringVarP(file, "config", "c", "", "configuration `file`; else ./usher.toml or /etc/usher/usher.toml")
+}
+
+// findConfig returns the file that was named, else the first of the usual ones,
+// else "".
+func findConfig(file string) string {
+	for _, usual := range usualConfigs {
+		if _, err := os.Stat(usual); file == "" && !errors.Is(err, os.ErrNotExist) {
+			file = usual // also if it cannot be read: then Load says so
+		}
+	}
+	return file
+}
+
+func loadConfig(file string) (*config.Config, error) {
+	file = findConfig(file)
+	if file == "" {
+		return nil, fmt.Errorf("there is no configuration: neither %s nor %s; write one (see README) or name it with -c", usualConfigs[0], usualConfigs[1])
+	}
+	cfg, err := config.Load(file)
+	return cfg, mistaken(err)
+}
+
+// mistaken makes mistakes in the configuration an answer: no.
+func mistaken(err error) error {
+	var m config.Mistakes
+	if errors.As(err, &m) {
+		return failure{statusNo, fmt.Errorf("the configuration has mistakes:\n%w", err)}
+	}
+	return err
+}
+
+// warn logs what works but should not stay as it is.
+func warn(log *slog.Logger, cfg *config.Config) {
+	for _, m := range append(cfg.Warnings, cfg.Ignored...) {
+		log.Warn("configuration", "warning", m.Error())
+	}
+}

@@ -1,0 +1,189 @@
+package server
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"time"
+
+	"usher/internal/account"
+	"usher/internal/config"
+	"usher/internal/listen"
+	"usher/internal/login"
+	"usher/internal/route"
+)
+
+// listeners translates [[listen]] and [tls].
+func (b *builder) listeners(s *Server) {
+	if len(b.cfg.Listen) == 0 {
+		b.wrong("add a [[listen]] block with protocol = \"imap\"", "listen", "there is nothing to listen on")
+	}
+	base := b.clientTLS()
+	for i, l := range b.cfg.Listen {
+		key := fmt.Sprintf("listen[%d]", i)
+		p := protocol(l.Protocol)
+		terms := login.Terms{Hostname: b.hostname(), Domain: l.DefaultDomain, Cleartext: cleartext[l.CleartextLogin]}
+		if l.TLS != "none" {
+			if base == nil {
+				b.wrong("set cert and key in [tls], or tls = \"none\" here", key+".tls", "tls = %q needs a certificate", l.TLS)
+				continue
+			}
+			terms.TLS = listen.ServerConfig(base, p)
+		}
+		for _, addr := range b.addresses(l, key, p) {
+			s.addrs = append(s.addrs, addr)
+			s.listeners = append(s.listeners, &listen.Listener{
+				Protocol: p, Implicit: l.TLS == "implicit", Terms: terms, Desk: s.desk, Limits: s.desk.Limits, Log: s.log,
+				Bounds: listen.Bounds{Login: time.Duration(b.cfg.Limit.LoginTimeout), Command: time.Duration(b.cfg.Limit.CommandTimeout)},
+			})
+		}
+	}
+}
+
+var cleartext = map[string]login.Cleartext{
+	"never": login.CleartextNever, "loopback": login.CleartextLoopback, "always": login.CleartextAlways,
+}
+
+// addresses are where a block listens; without any, on the protocol's own port.
+func (b *builder) addresses(l config.Listen, key string, p login.Protocol) []string {
+	port := p.Info().Port
+	if l.TLS == "implicit" {
+		port = p.Info().TLSPort
+	}
+	if len(l.Addr) == 0 {
+		return []string{net.JoinHostPort("", strconv.Itoa(int(port)))}
+	}
+	for i, addr := range l.Addr {
+		_, digits, err := net.SplitHostPort(addr)
+		if _, bad := strconv.ParseUint(digits, 10, 16); err != nil || bad != nil {
+			b.wrong(fmt.Sprintf("write it as \"127.0.0.1:%d\", \"[::1]:%d\" or \":%d\"", port, port, port),
+				fmt.Sprintf("%s.addr[%d]", key, i), "%q is no address with a port", addr)
+		}
+	}
+	return l.Addr
+}
+
+// clientTLS is the configuration towards clients; nil if there is no
+// certificate.
+func (b *builder) clientTLS() *tls.Config {
+	t := b.cfg.TLS
+	if t.Cert == "" && t.Key == "" && len(t.Certificate) == 0 {
+		return nil
+	}
+	all := []config.Certificate{}
+	if t.Cert != "" || t.Key != "" {
+		if t.Cert == "" || t.Key == "" {
+			b.wrong("set both, or neither", "tls", "cert and key belong together")
+		}
+		all = append(all, config.Certificate{Cert: t.Cert, Key: t.Key})
+	}
+	c := &certificates{log: b.log, now: time.Now}
+	for i, pair := range append(all, t.Certificate...) {
+		key := "tls.cert"
+		if n := i - len(all); n >= 0 {
+			key = fmt.Sprintf("tls.certificate[%d].cert", n)
+		}
+		if err := c.add(string(pair.Cert), string(pair.Key)); err != nil {
+			b.wrong("check that both files are PEM, belong together and may be read by usher", key, "%v", err)
+		}
+	}
+	versions := map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+	return &tls.Config{MinVersion: versions[t.MinVersion], GetCertificate: c.get}
+}
+
+// routes translates [backend.NAME] and [[route]].
+func (b *builder) routes() *route.Table {
+	t := &route.Table{Ports: ports(), Backends: map[string]route.Backend{}}
+	for _, name := range slices.Sorted(maps.Keys(b.cfg.Backend)) {
+		t.Backends[name] = b.backend("backend."+name, b.cfg.Backend[name])
+	}
+	if _, ok := t.Backends[route.Default]; !ok {
+		t.Backends[route.Default] = b.backend("", config.DefaultBackend())
+	}
+	for i, r := range b.cfg.Route {
+		t.Rules = append(t.Rules, b.rule(fmt.Sprintf("route[%d]", i), r, t))
+	}
+	return t
+}
+
+func (b *builder) backend(key string, c config.Backend) route.Backend {
+	mode, _ := account.ParseTLSMode(c.TLS)
+	r := route.Backend{
+		TLS: mode, Config: b.backendTLS(key, c),
+		ConnectTimeout: time.Duration(c.ConnectTimeout), Timeout: time.Duration(c.Timeout), Mechanism: c.Login.Mechanism,
+		Addrs: map[string][]string{"": c.Addr, "imap": c.IMAP, "pop3": c.POP3},
+	}
+	for _, list := range []struct {
+		key   string
+		addrs []string
+	}{{".addr", c.Addr}, {".imap", c.IMAP}, {".pop3", c.POP3}} {
+		for i, addr := range list.addrs {
+			if _, _, err := route.SplitHost(addr); err != nil {
+				b.wrong("write it as \"imap1.example.org\" or \"imap1.example.org:1143\"", fmt.Sprintf("%s%s[%d]", key, list.key, i), "%v", err)
+			}
+		}
+	}
+	if _, ok := mechanism(c.Login.Mechanism); c.Login.Mechanism != "" && !ok {
+		b.wrong("leave it out, or use one of "+mechanismNames(), key+".login.mechanism", "there is no mechanism %q", c.Login.Mechanism)
+	}
+	if c.Login.As != "master" {
+		return r
+	}
+	r.Master, r.MasterPassword = c.Login.Name, c.Login.Password.Reveal()
+	if r.Master == "" || r.MasterPassword == "" {
+		b.wrong("add name and password_file", key+".login", "a master has a name and a password")
+	}
+	if c.Login.Mechanism == "LOGIN" {
+		b.wrong("leave mechanism out", key+".login.mechanism", "LOGIN cannot say for whom a master logs in")
+	}
+	return r
+}
+
+// backendTLS is the configuration towards a backend, also where it is not used
+// by default: an account may ask for it.
+func (b *builder) backendTLS(key string, c config.Backend) *tls.Config {
+	t := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: !c.Verify,
+		ClientSessionCache: tls.NewLRUClientSessionCache(0),
+	}
+	if c.CA == "" {
+		return t
+	}
+	pem, err := os.ReadFile(string(c.CA))
+	if err != nil {
+		b.wrong("check the path, and that usher may read it", key+".ca", "%v", err)
+		return t
+	}
+	t.RootCAs = x509.NewCertPool()
+	if !t.RootCAs.AppendCertsFromPEM(pem) {
+		b.wrong("give a PEM file of certificates", key+".ca", "%s holds no certificate", c.CA)
+	}
+	return t
+}
+
+func (b *builder) rule(key string, c config.Route, t *route.Table) route.Rule {
+	w := c.When
+	r := route.Rule{Protocol: w.Protocol, User: w.User, Domain: w.Domain, Attrs: w.Attr, To: c.To}
+	if w.Network != "" {
+		var err error
+		if r.Network, err = netip.ParsePrefix(w.Network); err != nil {
+			b.wrong("write it as \"192.0.2.0/24\"", key+".when.network", "%q is no network", w.Network)
+		}
+	}
+	_, isBackend := b.cfg.Backend[c.To]
+	switch {
+	case c.To == route.ToAccount, c.To == route.ToRefuse:
+	case !isBackend:
+		b.wrong("use account, refuse or the name of a [backend.NAME]", key+".to", "there is no backend %q", c.To)
+	case len(t.Backends[c.To].Addrs[""]) == 0 && len(t.Backends[c.To].Addrs["imap"]) == 0 && len(t.Backends[c.To].Addrs["pop3"]) == 0:
+		b.wrong("add addr to [backend."+c.To+"]", key+".to", "backend %q has no address", c.To)
+	}
+	return r
+}

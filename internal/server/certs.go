@@ -1,0 +1,93 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// lookAgain is how often the files are looked at, at most.
+const lookAgain = time.Second
+
+// certificates are read from files, and read again when those change: a renewal
+// needs no restart and disturbs nobody.
+type certificates struct {
+	log *slog.Logger
+	now func() time.Time
+
+	mu     sync.Mutex
+	pairs  []*pair
+	looked time.Time
+}
+
+// pair is a certificate and its key.
+type pair struct {
+	cert, key string
+	changed   time.Time // of the younger file, as loaded
+	loaded    *tls.Certificate
+}
+
+func (c *certificates) add(cert, key string) error {
+	p := &pair{cert: cert, key: key}
+	c.pairs = append(c.pairs, p)
+	return p.load()
+}
+
+// load reads the files if they are not what was loaded.
+func (p *pair) load() error {
+	var changed time.Time
+	for _, file := range []string{p.cert, p.key} {
+		info, err := os.Stat(file)
+		if err != nil {
+			return err
+		}
+		if info.ModTime().After(changed) {
+			changed = info.ModTime()
+		}
+	}
+	if p.loaded != nil && changed.Equal(p.changed) {
+		return nil
+	}
+	loaded, err := tls.LoadX509KeyPair(p.cert, p.key)
+	if err != nil {
+		return fmt.Errorf("certificate %s with key %s: %w", p.cert, p.key, err)
+	}
+	p.loaded, p.changed = &loaded, changed
+	return nil
+}
+
+// get is for tls.Config: the first certificate that fits the name that the
+// client asks for, else the first of all.
+func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	all := c.current()
+	for _, cert := range all {
+		if hello.SupportsCertificate(cert) == nil {
+			return cert, nil
+		}
+	}
+	return all[0], nil
+}
+
+// current looks at the files from time to time. One that cannot be read, or is
+// half written, leaves what was loaded before.
+func (c *certificates) current() []*tls.Certificate {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	look := c.now().Sub(c.looked) >= lookAgain
+	if look {
+		c.looked = c.now()
+	}
+	all := make([]*tls.Certificate, len(c.pairs))
+	for i, p := range c.pairs {
+		if look {
+			if err := p.load(); err != nil {
+				c.log.Error("cannot read a changed certificate; the old one stays in use", "err", err)
+			}
+		}
+		all[i] = p.loaded
+	}
+	return all
+}

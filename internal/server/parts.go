@@ -1,0 +1,18 @@
+package server
+
+import (
+	"usher/internal/account"
+	"usher/internal/account/sql"
+	"usher/internal/imap"
+	"usher/internal/login"
+	"usher/internal/pop3"
+	"usher/internal/sasl"
+)
+
+// What this build is made of. A new part is a line here: there is no other
+// registration.
+var (
+	protocols  = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
+	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
+	accounts   = map[string]account.Open{"sql": sql.Open, "any": account.OpenAnyone}
+)

@@ -1,0 +1,57 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// dropPrivileges becomes the configured user if we are root: whoever talks to
+// strangers should be nobody. The state folder becomes that user's.
+func (s *Server) dropPrivileges() error {
+	name := s.cfg.Server.User
+	if os.Geteuid() != 0 || name == "" {
+		return nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		if s.cfg.Has("server.user") {
+			return fmt.Errorf("cannot become user %q: %w: create it, or change user in [server]", name, err)
+		}
+		s.log.Warn("running as root: there is no user to become; create it (useradd --system usher) or set user in [server]", "user", name)
+		return nil
+	}
+	uid, uidErr := strconv.Atoi(u.Uid)
+	gid, gidErr := strconv.Atoi(u.Gid)
+	if err := errors.Join(uidErr, gidErr, s.giveState(uid, gid)); err != nil {
+		return fmt.Errorf("cannot become user %q: %w", name, err)
+	}
+	// The group goes first: afterwards we may not change it any more.
+	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
+		return fmt.Errorf("cannot become user %q: %w", name, err)
+	}
+	return nil
+}
+
+// giveState gives the state folder, which is made if it is missing, and the
+// files in it to the user.
+func (s *Server) giveState(uid, gid int) error {
+	dir := string(s.cfg.Server.State)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		return err
+	}
+	for _, file := range append(files, dir) {
+		if err := os.Lchown(file, uid, gid); err != nil {
+			return err
+		}
+	}
+	return nil
+}

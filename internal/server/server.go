@@ -1,0 +1,175 @@
+// Package server builds usher from its configuration and runs it. It is the only
+// package that knows all the others: parts.go lists what this build is made of,
+// build.go translates the configuration, run.go is the life of the process.
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"usher/internal/account"
+	"usher/internal/backend"
+	"usher/internal/config"
+	"usher/internal/limit"
+	"usher/internal/listen"
+	"usher/internal/login"
+	"usher/internal/relay"
+	"usher/internal/route"
+	"usher/internal/sasl"
+	"usher/internal/session"
+)
+
+// A Server is an usher that is ready to run.
+type Server struct {
+	// Ready, if set, is called once all listeners accept, with their addresses
+	// in the order of the configuration.
+	Ready func([]net.Addr)
+
+	cfg       *config.Config
+	log       *slog.Logger
+	accounts  account.Chain
+	desk      *login.Desk
+	listeners []*listen.Listener
+	addrs     []string // of listeners
+	sessions  *session.Registry
+	relay     *relay.Goroutines
+}
+
+// New builds a server. The error is config.Mistakes if the configuration makes
+// no sense. Nothing is opened yet.
+func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
+	b := &builder{cfg: cfg, log: log}
+	s := &Server{cfg: cfg, log: log, sessions: &session.Registry{}, relay: relay.NewGoroutines()}
+	l := cfg.Limit
+	limits := &limit.Limits{
+		LoginsPerAddress: l.LoginsPerAddress, SessionsPerUser: l.SessionsPerUser, SessionsPerUserAddress: l.SessionsPerUserAddress,
+	}
+	s.desk = &login.Desk{
+		Mechanisms: b.mechanisms(), Towards: mechanisms,
+		Limits: limits, Routes: b.routes(), Backends: backend.New(), Sessions: s.sessions, Relay: s.relay, Log: log,
+		Idle: time.Duration(l.IdleTimeout), FailureDelay: time.Duration(l.FailureDelay),
+	}
+	b.listeners(s)
+	b.checkAccounts()
+	return s, b.err()
+}
+
+// A builder translates the configuration and gathers what is wrong with it.
+type builder struct {
+	cfg      *config.Config
+	log      *slog.Logger
+	mistakes config.Mistakes
+}
+
+func (b *builder) wrong(remedy, key, what string, args ...any) {
+	b.mistakes = append(b.mistakes, b.cfg.Mistake(key, fmt.Sprintf(what, args...), remedy))
+}
+
+func (b *builder) err() error {
+	if len(b.mistakes) == 0 {
+		return nil
+	}
+	return b.mistakes
+}
+
+// mechanisms are those that clients may use, in the order of the configuration.
+func (b *builder) mechanisms() []sasl.Mechanism {
+	if len(b.cfg.Auth.Mechanisms) == 0 {
+		return mechanisms
+	}
+	var list []sasl.Mechanism
+	for i, name := range b.cfg.Auth.Mechanisms {
+		m, ok := mechanism(name)
+		if !ok {
+			b.wrong("use some of "+mechanismNames(), fmt.Sprintf("auth.mechanisms[%d]", i), "there is no mechanism %q", name)
+		}
+		list = append(list, m)
+	}
+	return list
+}
+
+func mechanism(name string) (sasl.Mechanism, bool) {
+	for _, m := range mechanisms {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return sasl.Mechanism{}, false
+}
+
+func mechanismNames() (names string) {
+	for i, m := range mechanisms {
+		if i > 0 {
+			names += ", "
+		}
+		names += m.Name
+	}
+	return names
+}
+
+func protocol(name string) login.Protocol {
+	for _, p := range protocols {
+		if p.Info().Name == name {
+			return p
+		}
+	}
+	panic("server: config allows a protocol that parts.go lacks: " + name)
+}
+
+// hostname is our own name, for greetings: $PROXY_HOSTNAME is what Courier calls
+// it.
+func (b *builder) hostname() string {
+	name := b.cfg.Server.Hostname
+	if name == "" {
+		name = os.Getenv("PROXY_HOSTNAME")
+	}
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	return name
+}
+
+// Check tells whether a configuration makes sense, as New does.
+func Check(cfg *config.Config, log *slog.Logger) error {
+	_, err := New(cfg, log)
+	return err
+}
+
+// checkAccounts looks at the sources' settings without opening them.
+func (b *builder) checkAccounts() {
+	for i, a := range b.cfg.Accounts {
+		if _, ok := accounts[a.Type]; !ok {
+			b.wrong("use sql or any", fmt.Sprintf("accounts[%d].type", i), "there is no account source %q", a.Type)
+		}
+	}
+}
+
+// openAccounts opens the sources.
+func (s *Server) openAccounts(ctx context.Context) (account.Chain, error) {
+	var chain account.Chain
+	for i, a := range s.cfg.Accounts {
+		d, err := accounts[a.Type](ctx, string(s.cfg.Server.State), a.Decode)
+		if err != nil {
+			_ = chain.Close()
+			return nil, fmt.Errorf("account source %d (%s): %w", i+1, a.Type, err)
+		}
+		if len(a.Only) > 0 {
+			d = account.Only{Directory: d, Domains: a.Only}
+		}
+		chain = append(chain, d)
+	}
+	return chain, nil
+}
+
+// ports are the protocols' own.
+func ports() map[string]route.Ports {
+	m := map[string]route.Ports{}
+	for _, p := range protocols {
+		m[p.Info().Name] = route.Ports{Clear: p.Info().Port, TLS: p.Info().TLSPort}
+	}
+	return m
+}
