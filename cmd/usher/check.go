@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
@@ -24,7 +23,7 @@ the exit status is 1. Nothing is opened but the files that are named.`,
 			if err != nil {
 				return err
 			}
-			if err := server.Check(cfg, slog.New(slog.NewTextHandler(io.Discard, nil))); err != nil {
+			if err := server.Check(cfg, slog.New(slog.DiscardHandler)); err != nil {
 				return mistaken(err)
 			}
 			for _, m := range append(cfg.Warnings, cfg.Ignored...) {

@@ -192,7 +192,7 @@ func (r *reader) proxied() bool {
 	set := r.fields["proxy"] != ""
 	yes := r.yes("proxy")
 	if set && !yes {
-		r.fail("proxy", errors.New("N asks for a local server, which this version cannot start"))
+		r.fail("proxy", errors.New("proxy=N asks for a local server, which this version cannot start"))
 	}
 	return yes
 }

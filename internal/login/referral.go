@@ -35,14 +35,9 @@ func ParseReferral(s string) (*Referral, bool) {
 		user, addr = s[:i], s[i+1:]
 	}
 	user, _, _ = strings.Cut(user, ";")
-	user, err := url.PathUnescape(user)
-	if err != nil {
-		return nil, false
-	}
-	if _, _, err := route.SplitHost(addr); err != nil {
-		return nil, false
-	}
-	return &Referral{User: user, Addr: addr}, true
+	user, userErr := url.PathUnescape(user)
+	_, _, addrErr := route.SplitHost(addr)
+	return &Referral{User: user, Addr: addr}, userErr == nil && addrErr == nil
 }
 
 // target is the referred server, with all settings of the one that refers: it

@@ -44,7 +44,7 @@ func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error
 
 // goodbye says why the conversation ends, if it is we who end it.
 func (s *server) goodbye(err error) {
-	words := ""
+	var words string
 	switch {
 	case errors.Is(err, wire.ErrInterrupted):
 		words = "[SYS/TEMP] The server is going down, please connect again."

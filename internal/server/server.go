@@ -31,7 +31,6 @@ type Server struct {
 
 	cfg       *config.Config
 	log       *slog.Logger
-	accounts  account.Chain
 	desk      *login.Desk
 	listeners []*listen.Listener
 	addrs     []string // of listeners

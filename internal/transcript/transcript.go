@@ -104,7 +104,7 @@ func (s *stage) client(t *testing.T, script string) string {
 			continue
 		}
 		heard, err := p.play(line)
-		if err != nil && !(*update && errors.Is(err, errOther)) {
+		if err != nil && (!*update || !errors.Is(err, errOther)) {
 			t.Fatalf("client, line %d: %v\n%s", i+1, err, s.log.String())
 		}
 		lines[i] = heard
@@ -179,8 +179,11 @@ func (p *party) hearRaw(quoted string) error {
 		return err
 	}
 	got := make([]byte, len(want))
-	if n, err := io.ReadFull(p.in, got); err != nil || string(got) != want {
-		return fmt.Errorf("want %s, got %q %v", quoted, got[:n], err)
+	if n, err := io.ReadFull(p.in, got); err != nil {
+		return fmt.Errorf("want %s, got %q and %w", quoted, got[:n], err)
+	}
+	if string(got) != want {
+		return fmt.Errorf("want %s, got %q", quoted, got)
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func TestLockedByAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // nothing was written
+	defer tx.Rollback() // nothing was written
 	wantError(t, s.Add(t.Context(), account.Fields{"user": "bob"}), "another process is writing")
 	if err := find(s, "ann@example.org"); err != nil {
 		t.Errorf("reading while another writes: %v", err)

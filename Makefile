@@ -1,0 +1,58 @@
+# make        builds bin/usher
+# make test   is everything that must hold: format, vet, lint, all tests with the
+#             race detector, real servers. CI runs this and nothing else.
+
+GO      ?= go
+TOOL     = $(GO) tool -modfile=tools/go.mod
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
+FUZZTIME ?= 30s
+
+.PHONY: build test check packages fmt vet lint unit fuzz golden doc soak clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/usher ./cmd/usher
+
+test: packages check
+
+check: fmt vet lint unit
+
+packages:
+	@scripts/packages
+
+fmt:
+	@files=$$($(TOOL) gofumpt -l .); test -z "$$files" || { echo "not formatted (run: make format):"; echo "$$files"; exit 1; }
+
+format:
+	$(TOOL) gofumpt -w .
+
+vet:
+	$(GO) vet ./...
+
+lint:
+	$(TOOL) golangci-lint run ./...
+
+unit:
+	$(GO) test -race ./...
+
+# Every fuzz target for FUZZTIME.
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "$$pkg $$target"; $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+# Rewrites what clients hear in the golden conversations; then read the diff.
+golden:
+	$(GO) test ./internal/imap ./internal/pop3 -update
+
+# Writes the documents that are made from the code.
+doc:
+	$(GO) run ./internal/config/manual > doc/config.md
+
+# 2,000 idle sessions and 200 logins a second for a minute.
+soak:
+	$(GO) test -count=1 -v ./bench/soak -full
+
+clean:
+	rm -rf bin
