@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"time"
@@ -117,8 +118,18 @@ func (l *Listener) converse(ctx context.Context, nc net.Conn) {
 	c.Conn = wire.New(nc, l.bounds())
 	defer func() { _ = c.Conn.Close() }() // nothing, if it went to the relay
 	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
+	defer l.survive(c)
 	if err := l.serve(context.WithoutCancel(ctx), c); err != nil {
 		l.Log.Debug("left before login", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "err", err)
+	}
+}
+
+// survive keeps a bug that one client has found from ending the sessions of all
+// others.
+func (l *Listener) survive(c *login.Client) {
+	if bug := recover(); bug != nil {
+		l.Log.Error("bug: a conversation panicked, please report this", "id", c.ID.String(), "protocol", c.Protocol.Info().Name,
+			"remote", c.Remote.String(), "err", fmt.Sprint(bug), "stack", string(debug.Stack()))
 	}
 }
 

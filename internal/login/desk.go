@@ -29,6 +29,8 @@ type Desk struct {
 	Log          *slog.Logger
 	Idle         time.Duration // after login; 0: for ever
 	FailureDelay time.Duration // from the question to the answer, if it is no
+
+	pace pace
 }
 
 // Backends opens targets.
@@ -59,7 +61,10 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 	a := &Admission{desk: d, client: c, release: func() {}}
 	if err := a.open(ctx, mechanism, x); err != nil {
 		a.release()
-		d.refuse(ctx, a, began, err)
+		d.logRefusal(a, err)
+		if ReasonOf(err) == BadLogin {
+			d.pace.wait(ctx, began, d.FailureDelay, a.stop.Addr != "")
+		}
 		return nil, err
 	}
 	return a, nil

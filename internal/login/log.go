@@ -15,16 +15,14 @@ import (
 // The lines and keys here are a contract with log readers: contrib/fail2ban.
 // What a client may choose stands behind what it may not.
 
-// refuse waits and logs. A wrong password and an unknown name are answered at
-// the same moment, however long it took to find out.
-func (d *Desk) refuse(ctx context.Context, a *Admission, began time.Time, err error) {
-	c, r := a.client, RefusalOf(err)
+func (d *Desk) logRefusal(a *Admission, err error) {
+	c := a.client
 	attrs := []slog.Attr{
 		slog.String("id", c.ID.String()),
 		slog.String("protocol", c.Protocol.Info().Name),
 		slog.String("remote", c.Remote.String()),
 		slog.String("tls", tlsName(c)),
-		slog.String("why", r.Reason.String()),
+		slog.String("why", ReasonOf(err).String()),
 	}
 	var named interface{ Login() string }
 	switch {
@@ -36,23 +34,20 @@ func (d *Desk) refuse(ctx context.Context, a *Admission, began time.Time, err er
 	if a.stop.Addr != "" {
 		attrs = append(attrs, slog.String("target", a.stop.String()))
 	}
-	attrs = append(attrs, slog.Any("err", err))
-	d.Log.LogAttrs(ctx, slog.LevelWarn, "login refused", attrs...)
-	if r.Reason == BadLogin {
-		sleep(ctx, time.Until(began.Add(d.FailureDelay)))
-	}
+	attrs = append(attrs, slog.String("err", scrub(err.Error(), a.who.Password, a.stop.Login.Password)))
+	d.Log.LogAttrs(context.Background(), slog.LevelWarn, "login refused", attrs...)
 }
 
-func sleep(ctx context.Context, t time.Duration) {
-	if t <= 0 {
-		return
+// scrub stars passwords in what a server said: some repeat what they did not
+// understand. Shorter ones would star half the text, and show themselves by it.
+func scrub(text string, passwords ...string) string {
+	const shortest = 4
+	for _, p := range passwords {
+		if len(p) >= shortest {
+			text = strings.ReplaceAll(text, p, "***")
+		}
 	}
-	timer := time.NewTimer(t)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	return text
 }
 
 func (d *Desk) logSession(s *session.Session, st relay.Stats) {
