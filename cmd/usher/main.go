@@ -77,9 +77,7 @@ func newRoot() *cobra.Command {
 		return usage("%w; see: %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(commands()...)
-	for _, c := range root.Commands() {
-		wrapArgs(c)
-	}
+	wrapArgs(root)
 	return root
 }
 
