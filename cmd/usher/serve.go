@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -33,6 +35,7 @@ goodbye. A second SIGTERM ends usher at once.`,
 			if err != nil {
 				return mistaken(err)
 			}
+			signal.Ignore(syscall.SIGHUP) // this version reads its configuration at start only
 			return s.Run(cmd.Context())
 		},
 	}

@@ -39,7 +39,7 @@ type Opener struct {
 
 // New returns an Opener that uses the system's network.
 func New() *Opener {
-	d := &net.Dialer{KeepAlive: time.Minute}
+	d := &net.Dialer{KeepAlive: 2 * time.Minute}
 	d.SetMultipathTCP(false)
 	return &Opener{Dial: d.DialContext, Resolve: net.DefaultResolver.LookupHost, sick: map[string]time.Time{}}
 }

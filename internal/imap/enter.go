@@ -167,6 +167,9 @@ func (e *entry) tryLogin() (response, error) {
 	if m == nil && (e.ticket.Master != "" || disabled && has(e.caps, "AUTH=PLAIN")) {
 		m = &sasl.Plain
 	}
+	if m != nil && !has(e.caps, "AUTH="+m.Name) {
+		return response{}, misconfigured("the server does not offer AUTH=" + m.Name)
+	}
 	if m != nil {
 		return e.authenticate(m)
 	}

@@ -20,10 +20,15 @@ import (
 	"usher/internal/wire"
 )
 
+// keepAlive is how often a silent client is asked whether it is there: often
+// enough for the tables of NAT routers, seldom enough for telephones.
+const keepAlive = 2 * time.Minute
+
 // Own listens on an address of this machine. The error says what to do.
 func Own(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // MPTCP, Go's default, breaks socket options
+	lc.KeepAlive = keepAlive
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err == nil {
 		return ln, nil

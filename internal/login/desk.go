@@ -81,27 +81,48 @@ func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange)
 	if err != nil {
 		return because(CannotTell, err)
 	}
-	if a.who.Proven && a.who.Account.Denied != nil {
-		return denied(a.who.Account.Denied)
-	}
-	a.release, err = d.Limits.Session(a.who.Account.Name, c.Remote.Addr()) // is there room?
-	if err != nil {
-		a.release = func() {}
-		return because(TooMany, err)
+	if a.who.Proven {
+		if err := a.permit(); err != nil { // may they, and is there room?
+			return err
+		}
 	}
 	target, err := d.Routes.Place(route.Visit{Protocol: c.Protocol.Info().Name, Remote: c.Remote.Addr(), Account: a.who.Account}) // where to?
 	if err != nil {
-		return because(Unavailable, err)
+		return a.unplaced(err)
 	}
 	a.backend, err = d.openBackend(ctx, target, a.enter) // is anybody there, and may we come in?
 	if err != nil {
 		return a.blame(err)
 	}
-	if a.who.Account.Denied != nil { // known only now that the password was right
-		_ = a.backend.Close()
-		return denied(a.who.Account.Denied)
+	if !a.who.Proven { // a stranger learns nothing of an account, and takes no room from its owner
+		if err := a.permit(); err != nil {
+			_ = a.backend.Close()
+			return err
+		}
 	}
 	return nil
+}
+
+// permit tells whether a proven client may have a session, and counts it.
+func (a *Admission) permit() error {
+	if d := a.who.Account.Denied; d != nil {
+		return denied(d)
+	}
+	release, err := a.desk.Limits.Session(a.who.Account.Name, a.client.Remote.Addr())
+	if err != nil {
+		return because(TooMany, err)
+	}
+	a.release = release
+	return nil
+}
+
+// unplaced is the refusal of a login that has nowhere to go. That a route refuses
+// an account is for those to know who have proven that it is theirs.
+func (a *Admission) unplaced(err error) error {
+	if errors.Is(err, route.ErrRefused) && !a.who.Proven {
+		return &Refusal{Reason: BadLogin, Err: err}
+	}
+	return because(Unavailable, err)
 }
 
 // Offered are the mechanisms that this client may use now.

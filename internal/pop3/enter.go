@@ -122,12 +122,16 @@ func (e *entry) utf8() error {
 
 // login logs in by what the ticket wants, or what fits.
 func (e *entry) login() (reply, error) {
-	m := e.ticket.Mechanism
-	if m == nil && (e.ticket.Master != "" || awkward(e.ticket.User) && e.offers(sasl.Plain.Name)) {
+	m, must := e.ticket.Mechanism, e.ticket.Mechanism != nil || e.ticket.Master != ""
+	if m == nil && (must || awkward(e.ticket.User)) {
 		m = &sasl.Plain
 	}
-	if m != nil {
+	switch {
+	case m == nil:
+	case e.offers(m.Name): // asked first: some servers answer an unknown mechanism like a wrong password
 		return e.auth(m)
+	case must:
+		return reply{}, misconfigured("the server does not offer SASL " + m.Name)
 	}
 	if r, err := e.ask("USER ", e.ticket.User); err != nil || !r.ok {
 		return r, err

@@ -109,7 +109,7 @@ func (s *Server) serve(ctx context.Context) error {
 // drain lets sessions end by themselves for a while, then ends them.
 func (s *Server) drain() {
 	grace := time.Duration(s.cfg.Server.Grace)
-	if n := len(s.sessions.List()); n > 0 {
+	if n := s.sessions.Len(); n > 0 {
 		s.log.Info("stopping", "sessions", n, "grace", grace.String())
 	}
 	if s.waitForSessions(grace) {
@@ -124,7 +124,7 @@ func (s *Server) drain() {
 // waitForSessions returns true once there are none.
 func (s *Server) waitForSessions(most time.Duration) bool {
 	const look = 10 * time.Millisecond
-	for end := time.Now().Add(most); len(s.sessions.List()) > 0; time.Sleep(look) {
+	for end := time.Now().Add(most); s.sessions.Len() > 0; time.Sleep(look) {
 		if time.Now().After(end) {
 			return false
 		}

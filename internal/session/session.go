@@ -58,6 +58,13 @@ func (r *Registry) Remove(id ID) {
 	delete(r.sessions, id)
 }
 
+// Len returns how many sessions there are.
+func (r *Registry) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.sessions)
+}
+
 // List returns the sessions, oldest first.
 func (r *Registry) List() []*Session {
 	r.mu.Lock()

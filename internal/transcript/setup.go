@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"math/big"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +44,7 @@ import (
 //	source down                      the account source answers with an error
 //	backend NAME starttls|implicit|refuse|mechanism=M|master=NAME:PASSWORD …
 //	mechanisms PLAIN …               what clients may use
-//	sessions N                       sessions per user
+//	full                             the account ann has as many sessions as it may
 //	login_timeout 100ms
 //	idle 100ms
 
@@ -146,8 +147,11 @@ func (s *stage) configure(t *testing.T, setup string) {
 					s.desk.Mechanisms = append(s.desk.Mechanisms, m)
 				}
 			}
-		case "sessions":
-			s.desk.Limits.SessionsPerUser = len(words[1]) // "1" or "11": as many as digits
+		case "full":
+			s.desk.Limits.SessionsPerUser = 1
+			if _, err := s.desk.Limits.Session("ann", netip.Addr{}); err != nil {
+				t.Fatal(err)
+			}
 		case "login_timeout":
 			s.listener.Bounds.Login, _ = time.ParseDuration(words[1])
 		case "idle":
@@ -243,7 +247,7 @@ func (s *stage) finish(t *testing.T, a *txtar.Archive) {
 	for _, b := range s.backends {
 		b.finish(t)
 	}
-	for end := time.Now().Add(patience); len(s.sessions.List()) > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); s.sessions.Len() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a session is left over")
 		}
