@@ -146,7 +146,7 @@ says where it was kept; first by IMAP, then by POP3:
   curl -sS --cacert {{$.Dir}}/cert.pem -u {{.Name}}:{{.Password}} 'imaps://localhost:{{$.IMAPS}}/INBOX;MAILINDEX=1'
   curl -sS --cacert {{$.Dir}}/cert.pem -u {{.Name}}:{{.Password}} 'pop3s://localhost:{{$.POP3S}}/'
   curl -sS --cacert {{$.Dir}}/cert.pem -u {{.Name}}:{{.Password}} 'pop3s://localhost:{{$.POP3S}}/1'
-  mutt -nF /dev/null -e 'set ssl_ca_certificates_file={{$.Dir}}/cert.pem imap_pass={{.Password}}' -f 'imaps://{{.Name}}@localhost:{{$.IMAPS}}/INBOX'
+  mutt -nF /dev/null -e 'set ssl_ca_certificates_file={{$.Dir}}/cert.pem imap_pass={{.Password}} folder={{$.Dir}}' -f 'imaps://{{.Name}}@localhost:{{$.IMAPS}}/INBOX'
 {{end}}
 The configuration is {{.Dir}}/usher.toml, the accounts are shown by
 

@@ -43,6 +43,9 @@ func (s *Server) prepare() error {
 	return s.giveAll()
 }
 
+// escape is what Dovecot does to a name before it looks for it in a passwd-file.
+var escape = strings.NewReplacer(`\`, `\\`, `"`, `\"`, `'`, `\'`)
+
 // writePasswords writes a passwd-file. Base64 carries every password: no colon, brace or blank can be misread.
 func (s *Server) writePasswords(name string, passwords map[string]string) error {
 	var b strings.Builder
@@ -51,7 +54,7 @@ func (s *Server) writePasswords(name string, passwords map[string]string) error 
 			return fmt.Errorf("a passwd-file cannot hold the name %q", user)
 		}
 		hidden := base64.StdEncoding.EncodeToString([]byte(password))
-		fmt.Fprintf(&b, "%s:{PLAIN.b64}%s:%d:%d::::\n", user, hidden, s.user.uid, s.user.gid)
+		fmt.Fprintf(&b, "%s:{PLAIN.b64}%s:%d:%d::::\n", escape.Replace(user), hidden, s.user.uid, s.user.gid)
 	}
 	return os.WriteFile(filepath.Join(s.Dir, name), []byte(b.String()), 0o600)
 }

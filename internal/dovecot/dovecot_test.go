@@ -120,6 +120,7 @@ func TestOddNamesAndPasswords(t *testing.T) {
 		"../../etc":        "x",
 		"%u":               "x",
 		"[x]*&|;":          "x",
+		`"o'b\rien\`:       "x",
 		strings.Repeat("n", 200) + "@example.org": "x",
 	}
 	s := dovecot.Start(t, dovecot.Options{Users: users})
