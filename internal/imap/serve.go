@@ -3,7 +3,6 @@ package imap
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 
 	"usher/internal/login"
@@ -11,54 +10,27 @@ import (
 	"usher/internal/wire"
 )
 
-// maxBad is how many commands in bad form a client may send.
-const maxBad = 10
-
-// errDone ends a conversation that needs no more words.
-var errDone = errors.New("done")
-
 // server is the conversation with one client.
 type server struct {
 	client *login.Client
 	desk   *login.Desk
 	conn   *wire.Conn
 	asked  bool // the client has used CAPABILITY, so it reads the untagged answer
-	bad    int
 }
 
 // Serve implements login.Protocol.
 func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error {
 	s := &server{client: c, desk: d, conn: c.Conn}
-	err := s.conn.WriteLine("* OK [CAPABILITY ", before(c, d), "] ", c.Terms.Hostname, " ready")
-	for err == nil {
-		err = s.command(ctx)
-	}
-	if errors.Is(err, errDone) {
-		return nil
-	}
-	s.goodbye(err)
-	return err
+	_ = s.conn.WriteLine("* OK [CAPABILITY ", before(c, d), "] ", c.Terms.Hostname, " ready")
+	return c.Converse(goodbyes, func() error { return s.command(ctx) })
 }
 
-// goodbye says why the conversation ends, if it is we who end it.
-func (s *server) goodbye(err error) {
-	var words string
-	switch {
-	case errors.Is(err, wire.ErrInterrupted):
-		words = "[UNAVAILABLE] The server is going down, please connect again."
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		words = "Disconnected for inactivity."
-	case errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrTooMuch):
-		words = "Too much before login."
-	case errors.Is(err, wire.ErrEarly):
-		words = "Nothing may follow STARTTLS in clear."
-	case errors.Is(err, errSyntax):
-		words = "Too many bad commands."
-	default:
-		return // the connection is gone
-	}
-	_ = s.conn.WriteLine("* BYE ", words)
-	_ = s.conn.Flush()
+var goodbyes = map[login.Goodbye]string{
+	login.GoingDown:   "* BYE [UNAVAILABLE] The server is going down, please connect again.",
+	login.Inactive:    "* BYE Disconnected for inactivity.",
+	login.TooMuch:     "* BYE Too much before login.",
+	login.EarlyBytes:  "* BYE Nothing may follow STARTTLS in clear.",
+	login.BadCommands: "* BYE Too many bad commands.",
 }
 
 // command reads one command and does it.
@@ -91,8 +63,8 @@ func (s *server) command(ctx context.Context) error {
 
 // reject answers a command in bad form.
 func (s *server) reject(tag string, err error) error {
-	if s.bad++; s.bad >= maxBad {
-		return errSyntax
+	if enough := s.client.Bad(); enough != nil {
+		return enough
 	}
 	if errors.Is(err, wire.ErrUnclean) {
 		return s.answer(tag, "BAD CR and NUL are not allowed")
@@ -130,7 +102,7 @@ func (s *server) do(ctx context.Context, tag string, in *scanner) error {
 		_ = s.conn.WriteLine("* BYE Logging out")
 		_ = s.answer(tag, "OK Logout completed")
 		_ = s.conn.Flush()
-		return errDone
+		return login.ErrDone
 	case "STARTTLS":
 		return s.startTLS(ctx, tag)
 	}
@@ -248,7 +220,7 @@ func (s *server) admit(ctx context.Context, tag, mechanism string, x sasl.Exchan
 	if err := a.Join(); err != nil {
 		return err
 	}
-	return errDone
+	return login.ErrDone
 }
 
 // refusals are the answers of RFC 5530.

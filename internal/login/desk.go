@@ -33,14 +33,6 @@ type Desk struct {
 	pace pace
 }
 
-// Backends opens targets.
-type Backends interface {
-	// Open connects to the target's stops in turn until enter succeeds at one,
-	// and returns that connection. An error of enter with Final() true ends the
-	// search; after any other the next address is tried.
-	Open(ctx context.Context, t route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error)
-}
-
 // An Admission is a login that was let in, and not yet handed to the relay.
 type Admission struct {
 	Welcome Welcome
@@ -147,65 +139,6 @@ func (d *Desk) mechanism(c *Client, name string) (sasl.Mechanism, error) {
 		}
 	}
 	return sasl.Mechanism{}, &Refusal{Reason: Unsupported, Err: fmt.Errorf("mechanism %.40q is not offered", name)}
-}
-
-// maxReferrals is how often a server may send a login on to another one.
-const maxReferrals = 5
-
-// openBackend opens the target, and those to which its servers refer the login.
-func (d *Desk) openBackend(ctx context.Context, t route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error) {
-	for range maxReferrals {
-		b, err := d.Backends.Open(ctx, t, enter)
-		var r *Referral
-		if !errors.As(err, &r) {
-			return b, err
-		}
-		if t, err = r.target(t); err != nil {
-			return nil, err
-		}
-	}
-	return nil, errors.New("servers refer this login to each other")
-}
-
-// enter logs in at one stop.
-func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error {
-	t, err := a.ticket(s)
-	if err != nil {
-		return err
-	}
-	a.stop = s
-	a.Welcome, err = a.client.Protocol.Enter(ctx, b, t)
-	var r *Referral
-	if errors.As(err, &r) {
-		r.from = s
-	}
-	return err
-}
-
-// ticket is what the client, its account and the stop together say of a login.
-func (a *Admission) ticket(s route.Stop) (Ticket, error) {
-	l := s.Login
-	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password}
-	if l.Password != "" {
-		if !a.who.Proven {
-			return t, &Refusal{Reason: Misconfigured, Err: fmt.Errorf(
-				"nobody checks the password of %q: the account has none, and usher has its own password for %s", a.who.Account.Name, s)}
-		}
-		t.Password = l.Password
-	}
-	if s.NeedsStartTLS() {
-		t.TLS = s.ClientConfig()
-	}
-	if l.Mechanism == "" {
-		return t, nil
-	}
-	for _, m := range a.desk.Towards {
-		if m.Name == l.Mechanism && m.Enter != nil {
-			t.Mechanism = &m
-			return t, nil
-		}
-	}
-	return t, &Refusal{Reason: Misconfigured, Err: fmt.Errorf("towards %s: mechanism %q is not known", s, l.Mechanism)}
 }
 
 // blame says whose fault a server's refusal is: if we know that the password is

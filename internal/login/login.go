@@ -42,6 +42,8 @@ type Client struct {
 	Local    netip.AddrPort
 	Terms    Terms
 	UTF8     bool // has said so: RFC 6856 §2
+
+	bad int // commands in bad form
 }
 
 // Terms are what a listener demands of and offers to its clients.

@@ -3,20 +3,11 @@ package pop3
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 
 	"usher/internal/login"
 	"usher/internal/sasl"
 	"usher/internal/wire"
-)
-
-// maxBad is how many commands in bad form a client may send.
-const maxBad = 10
-
-var (
-	errDone   = errors.New("done") // ends a conversation that needs no more words
-	errSyntax = errors.New("too many bad commands")
 )
 
 // server is the conversation with one client.
@@ -25,42 +16,21 @@ type server struct {
 	desk   *login.Desk
 	conn   *wire.Conn
 	user   *string // given by USER, for the next PASS
-	bad    int
 }
 
 // Serve implements login.Protocol.
 func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error {
 	s := &server{client: c, desk: d, conn: c.Conn}
-	err := s.ok(c.Terms.Hostname + " ready")
-	for err == nil {
-		err = s.command(ctx)
-	}
-	if errors.Is(err, errDone) {
-		return nil
-	}
-	s.goodbye(err)
-	return err
+	_ = s.ok(c.Terms.Hostname + " ready")
+	return c.Converse(goodbyes, func() error { return s.command(ctx) })
 }
 
-// goodbye says why the conversation ends, if it is we who end it.
-func (s *server) goodbye(err error) {
-	var words string
-	switch {
-	case errors.Is(err, wire.ErrInterrupted):
-		words = "[SYS/TEMP] The server is going down, please connect again."
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		words = "Disconnected for inactivity."
-	case errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrTooMuch):
-		words = "Too much before login."
-	case errors.Is(err, wire.ErrEarly):
-		words = "Nothing may follow STLS in clear."
-	case errors.Is(err, errSyntax):
-		words = "Too many bad commands."
-	default:
-		return // the connection is gone
-	}
-	_ = s.no(words)
-	_ = s.conn.Flush()
+var goodbyes = map[login.Goodbye]string{
+	login.GoingDown:   "-ERR [SYS/TEMP] The server is going down, please connect again.",
+	login.Inactive:    "-ERR Disconnected for inactivity.",
+	login.TooMuch:     "-ERR Too much before login.",
+	login.EarlyBytes:  "-ERR Nothing may follow STLS in clear.",
+	login.BadCommands: "-ERR Too many bad commands.",
 }
 
 func (s *server) ok(words string) error { return s.conn.WriteLine("+OK ", words) }
@@ -77,8 +47,8 @@ func (s *server) list(words string, lines []string) error {
 
 // reject answers a command in bad form.
 func (s *server) reject(words string) error {
-	if s.bad++; s.bad >= maxBad {
-		return errSyntax
+	if enough := s.client.Bad(); enough != nil {
+		return enough
 	}
 	return s.no(words)
 }
@@ -124,7 +94,7 @@ func (s *server) simple(ctx context.Context, verb string) error {
 	case "QUIT":
 		_ = s.ok("Goodbye")
 		_ = s.conn.Flush()
-		return errDone
+		return login.ErrDone
 	}
 	return s.reject("Unknown command or wrong arguments before login.")
 }
@@ -199,7 +169,7 @@ func (s *server) admit(ctx context.Context, mechanism string, x sasl.Exchange) e
 	if err := a.Join(); err != nil {
 		return err
 	}
-	return errDone
+	return login.ErrDone
 }
 
 // refusals are the answers of RFC 2449 §8 and RFC 3206.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"usher/internal/account"
@@ -18,37 +17,6 @@ import (
 
 // A Target is where a login goes: a Dial.
 type Target interface{ Name() string }
-
-// A Dial is a login at a server over the network.
-type Dial struct {
-	Stops   []Stop        // tried in order
-	Timeout time.Duration // from dialling to the answer of the login, all stops together
-}
-
-// Name implements Target.
-func (d Dial) Name() string { return d.Stops[0].String() }
-
-// A Stop is one server that may have the mailbox, and how to log in there.
-type Stop struct {
-	Backend        string // name of the settings, as in the configuration
-	Addr           string // host:port
-	TLS            account.TLSMode
-	Config         *tls.Config // of the backend; nil if never under TLS
-	AnyCert        bool        // do not verify its certificate
-	ConnectTimeout time.Duration
-	Login          Login
-}
-
-// String names the stop as it stands in logs.
-func (s Stop) String() string { return s.Backend + "/" + s.Addr }
-
-// Login says as whom to log in.
-type Login struct {
-	User      string // the account's name towards the backend
-	Password  string // "": the client's own
-	Master    string // logs in as Master, with Password, for User; "": as User
-	Mechanism string // SASL mechanism; "": what fits
-}
 
 // A Backend is one [backend.NAME] of the configuration.
 type Backend struct {
@@ -74,16 +42,6 @@ type Table struct {
 	Ports    map[string]Ports // by protocol
 	Backends map[string]Backend
 	Rules    []Rule
-}
-
-// A Rule sends those whom it matches somewhere. The first that matches decides.
-type Rule struct {
-	Protocol string // "": any
-	Domain   string
-	User     string // a pattern: * stands for any characters, ? for one
-	Network  netip.Prefix
-	Attrs    map[string]string
-	To       string // a backend's name, ToAccount or ToRefuse
 }
 
 // Where a rule may send besides a backend.
@@ -134,46 +92,6 @@ func (t *Table) account(v Visit) (Target, error) {
 		return t.dial(v, Default)
 	}
 	return nil, ErrNowhere
-}
-
-func (r Rule) matches(v Visit) bool {
-	name := strings.ToLower(v.Account.Name)
-	_, domain, _ := strings.Cut(name, "@")
-	if r.User != "" {
-		if !glob(strings.ToLower(r.User), name) {
-			return false
-		}
-	}
-	for k, want := range r.Attrs {
-		if v.Account.Attrs[strings.ToLower(k)] != want {
-			return false
-		}
-	}
-	return (r.Protocol == "" || r.Protocol == v.Protocol) &&
-		(r.Domain == "" || strings.EqualFold(r.Domain, domain)) &&
-		(!r.Network.IsValid() || r.Network.Contains(v.Remote.Unmap()))
-}
-
-// glob matches a pattern with * and ?. A later * never needs an earlier one to
-// give way again, so it is enough to go back to the last.
-func glob(pattern, s string) bool {
-	star, from := -1, 0
-	p, i := 0, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, i
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
-			p, i = p+1, i+1
-		case star >= 0:
-			from++
-			p, i = star+1, from
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }
 
 // dial makes a Dial of names that are backends or hosts.
@@ -246,34 +164,4 @@ func (t *Table) address(v Visit, s Stop, host string) (string, error) {
 		}
 	}
 	return net.JoinHostPort(name, strconv.Itoa(int(port))), nil
-}
-
-// NeedsStartTLS tells whether TLS begins within the protocol.
-func (s Stop) NeedsStartTLS() bool { return s.TLS == account.TLSStart }
-
-// ClientConfig is the TLS configuration towards this very host.
-func (s Stop) ClientConfig() *tls.Config {
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if s.Config != nil {
-		c = s.Config.Clone()
-	}
-	c.ServerName, _, _ = net.SplitHostPort(s.Addr)
-	c.InsecureSkipVerify = c.InsecureSkipVerify || s.AnyCert
-	return c
-}
-
-// Referred is where a login goes that the server at one stop has sent on: to
-// addr, with that stop's settings, as user unless it is empty.
-func (d Dial) Referred(from Stop, addr, user string) (Target, error) {
-	host, port, err := SplitHost(addr)
-	if err != nil {
-		return nil, fmt.Errorf("referral: %w", err)
-	}
-	digits := strconv.Itoa(int(port))
-	if port == 0 {
-		_, digits, _ = net.SplitHostPort(from.Addr)
-	}
-	from.Addr = net.JoinHostPort(host, digits)
-	from.Login.User = cmp.Or(user, from.Login.User)
-	return Dial{Stops: []Stop{from}, Timeout: d.Timeout}, nil
 }

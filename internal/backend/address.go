@@ -1,0 +1,68 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"usher/internal/route"
+)
+
+// address is one address of a stop.
+type address struct {
+	stop route.Stop
+	addr string // IP:port
+}
+
+// String names the address, and the host name that it was found by.
+func (a address) String() string {
+	if a.addr == a.stop.Addr {
+		return a.stop.String()
+	}
+	return a.stop.String() + " (" + a.addr + ")"
+}
+
+// addresses are all there are, in order, those that failed lately last.
+func (o *Opener) addresses(ctx context.Context, stops []route.Stop) (all []address, err error) {
+	var errs []error
+	for _, s := range stops {
+		host, port, err := net.SplitHostPort(s.Addr)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		ips := []string{host}
+		if net.ParseIP(host) == nil {
+			if ips, err = o.Resolve(ctx, host); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", s, err))
+			}
+		}
+		for _, ip := range ips {
+			all = append(all, address{s, net.JoinHostPort(ip, port)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b address) int { return o.isSick(a.addr) - o.isSick(b.addr) })
+	return all, join(errs)
+}
+
+func (o *Opener) isSick(addr string) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if until, ok := o.sick[addr]; ok && time.Now().Before(until) {
+		return 1
+	}
+	return 0
+}
+
+// note keeps what became of an address.
+func (o *Opener) note(addr string, failed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if failed {
+		o.sick[addr] = time.Now().Add(sickFor)
+	} else {
+		delete(o.sick, addr)
+	}
+}

@@ -1,0 +1,73 @@
+package login
+
+import (
+	"errors"
+	"os"
+
+	"usher/internal/wire"
+)
+
+// maxBad is how many commands in bad form a client may send.
+const maxBad = 10
+
+var (
+	// ErrDone ends a conversation that needs no more words.
+	ErrDone = errors.New("done")
+	// errTooManyBad ends that of a client which does not speak the protocol.
+	errTooManyBad = errors.New("too many bad commands")
+)
+
+// A Goodbye is why usher ends a conversation before login. Every protocol has
+// words for each.
+type Goodbye int
+
+// The goodbyes.
+const (
+	GoingDown   Goodbye = iota + 1 // usher stops
+	Inactive                       // the client took too long
+	TooMuch                        // a line, a literal or all together over the bound
+	EarlyBytes                     // in clear behind STARTTLS
+	BadCommands                    // too many
+)
+
+// goodbyeOf returns why usher ends a conversation, or 0 if it was the client.
+func goodbyeOf(err error) Goodbye {
+	switch {
+	case errors.Is(err, wire.ErrInterrupted):
+		return GoingDown
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return Inactive
+	case errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrTooMuch):
+		return TooMuch
+	case errors.Is(err, wire.ErrEarly):
+		return EarlyBytes
+	case errors.Is(err, errTooManyBad):
+		return BadCommands
+	}
+	return 0
+}
+
+// Converse does one command after the other until one fails, and says goodbye if
+// it is we who end the conversation. ErrDone is a good end.
+func (c *Client) Converse(goodbyes map[Goodbye]string, command func() error) error {
+	var err error
+	for err == nil {
+		err = command()
+	}
+	if errors.Is(err, ErrDone) {
+		return nil
+	}
+	if words, ours := goodbyes[goodbyeOf(err)]; ours {
+		_ = c.Conn.WriteLine(words)
+		_ = c.Conn.Flush()
+	}
+	return err
+}
+
+// Bad counts a command in bad form and returns an error when it is one too many.
+func (c *Client) Bad() error {
+	if c.bad++; c.bad >= maxBad {
+		return errTooManyBad
+	}
+	return nil
+}

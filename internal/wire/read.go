@@ -1,0 +1,131 @@
+package wire
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"time"
+)
+
+// ReadLine returns the peer's next line without its end, which may be CRLF or
+// LF. What was written before is sent first, unless a whole line waits already:
+// answers to pipelined lines leave together.
+func (c *Conn) ReadLine() (string, error) {
+	if err := c.prepare(c.hasLine()); err != nil {
+		return "", err
+	}
+	line, err := c.in.ReadSlice('\n')
+	c.bytes += len(line)
+	c.lines++
+	switch {
+	case errors.Is(err, bufio.ErrBufferFull):
+		return "", ErrTooLong
+	case err != nil:
+		return "", c.explain(err)
+	case c.over():
+		return "", ErrTooMuch
+	}
+	line = bytes.TrimSuffix(line[:len(line)-1], []byte{'\r'})
+	if bytes.ContainsAny(line, "\r\x00") {
+		return "", ErrUnclean
+	}
+	return string(line), nil
+}
+
+// ReadN returns the next n bytes, at most MaxLiteral.
+func (c *Conn) ReadN(n int) (string, error) {
+	if n > MaxLiteral {
+		return "", ErrTooLong
+	}
+	if err := c.prepare(c.in.Buffered() >= n); err != nil {
+		return "", err
+	}
+	b := make([]byte, n)
+	got, err := io.ReadFull(c.in, b)
+	c.bytes += got
+	switch {
+	case err != nil:
+		return "", c.explain(err)
+	case c.over():
+		return "", ErrTooMuch
+	case bytes.IndexByte(b, 0) >= 0:
+		return "", ErrUnclean
+	}
+	return string(b), nil
+}
+
+func (c *Conn) hasLine() bool {
+	b, _ := c.in.Peek(c.in.Buffered())
+	return bytes.IndexByte(b, '\n') >= 0
+}
+
+func (c *Conn) over() bool {
+	b := c.bounds
+	return b.Bytes > 0 && c.bytes > b.Bytes || b.Lines > 0 && c.lines > b.Lines
+}
+
+// prepare makes ready to read. The peer may think as long as the conversation
+// lasts; what it has begun to say it must finish within a step.
+func (c *Conn) prepare(buffered bool) error {
+	if buffered {
+		return nil
+	}
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	if c.in.Buffered() == 0 {
+		c.setReadDeadline(c.bounds.Until)
+		if _, err := c.in.Peek(1); err != nil {
+			return c.explain(err)
+		}
+	}
+	c.setReadDeadline(c.stepEnd())
+	return nil
+}
+
+func (c *Conn) stepEnd() time.Time {
+	if c.bounds.Step == 0 {
+		return c.bounds.Until
+	}
+	end := time.Now().Add(c.bounds.Step)
+	if until := c.bounds.Until; !until.IsZero() && until.Before(end) {
+		return until
+	}
+	return end
+}
+
+func (c *Conn) setReadDeadline(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.interrupted {
+		t = past
+	}
+	_ = c.raw.SetReadDeadline(t)
+}
+
+// past is a deadline that ends a read at once.
+var past = time.Unix(1, 0)
+
+// Interrupt ends the read that waits now and those to come with ErrInterrupted.
+// What is written afterwards still leaves.
+func (c *Conn) Interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.interrupted = true
+	if c.raw != nil {
+		_ = c.raw.SetReadDeadline(past)
+	}
+}
+
+func (c *Conn) explain(err error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.interrupted {
+		return ErrInterrupted
+	}
+	return err
+}
+
+// Ahead tells whether the peer has sent more than was read.
+func (c *Conn) Ahead() bool { return c.in.Buffered() > 0 }

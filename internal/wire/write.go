@@ -1,0 +1,49 @@
+package wire
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// WriteLine queues one line, its parts joined and its end added. It refuses a
+// part with CR, LF or NUL, so that no part can begin a line of its own. An error
+// is kept: it ends the conversation at the next Flush or read.
+func (c *Conn) WriteLine(parts ...string) error {
+	for _, p := range parts {
+		if strings.ContainsAny(p, "\r\n\x00") && c.err == nil {
+			c.err = fmt.Errorf("write: %w", ErrUnclean)
+		}
+	}
+	if c.err != nil {
+		return c.err
+	}
+	for _, p := range parts {
+		c.out = append(c.out, p...)
+	}
+	c.out = append(c.out, '\r', '\n')
+	if len(c.out) >= flushAt {
+		return c.Flush()
+	}
+	return nil
+}
+
+// Flush sends what was queued.
+func (c *Conn) Flush() error {
+	if c.err != nil || len(c.out) == 0 {
+		return c.err
+	}
+	_ = c.raw.SetWriteDeadline(c.writeEnd())
+	_, c.err = c.rw.Write(c.out)
+	c.out = c.out[:0]
+	return c.err
+}
+
+// writeEnd is a step from now, also at the end of the conversation: the reason
+// for its end must still leave.
+func (c *Conn) writeEnd() time.Time {
+	if c.bounds.Step == 0 {
+		return c.bounds.Until
+	}
+	return time.Now().Add(c.bounds.Step)
+}
