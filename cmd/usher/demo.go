@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/template"
 
@@ -32,7 +33,12 @@ func demoCommand() *cobra.Command {
 of them: ann's mailbox is on the store north, bob's on the store south. Prints
 what to try. Everything is forgotten at the end.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd, a) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.check(); err != nil {
+				return err
+			}
+			return runDemo(cmd, a)
+		},
 	}
 	for _, f := range []struct {
 		addr *string
@@ -41,6 +47,16 @@ what to try. Everything is forgotten at the end.`,
 		c.Flags().StringVar(f.addr, f.name, "127.0.0.1:0", strings.ToUpper(f.name)+" `address`; port 0 is any free one")
 	}
 	return c
+}
+
+func (a demoAddrs) check() error {
+	for _, addr := range []string{a.IMAP, a.IMAPS, a.POP3, a.POP3S} {
+		_, port, err := net.SplitHostPort(addr)
+		if _, bad := strconv.ParseUint(port, 10, 16); err != nil || bad != nil {
+			return usage("%q is no address with a port; write it as 127.0.0.1:1143; see: usher demo --help", addr)
+		}
+	}
+	return nil
 }
 
 // demoUser is somebody to log in as.

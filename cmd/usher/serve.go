@@ -36,7 +36,8 @@ goodbye. A second SIGTERM ends usher at once.`,
 				return mistaken(err)
 			}
 			signal.Ignore(syscall.SIGHUP) // this version reads its configuration at start only
-			return s.Run(cmd.Context())
+			// Opening the sources may find more mistakes.
+			return mistaken(s.Run(cmd.Context()))
 		},
 	}
 	configFlag(c, &file)

@@ -31,7 +31,7 @@ func manCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
 			root.DisableAutoGenTag = true // the same pages for the same program
-			err := doc.GenManTree(root, &doc.GenManHeader{Title: "USHER", Section: "1", Source: "usher " + version, Manual: "usher"}, args[0])
+			err := doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "usher " + version, Manual: "usher"}, args[0])
 			if err != nil {
 				return fmt.Errorf("cannot write the manual pages: %w; does the folder exist?", err)
 			}

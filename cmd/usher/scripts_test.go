@@ -1,0 +1,75 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"usher/internal/config"
+	"usher/internal/demo"
+)
+
+// TestExamples checks doc/examples as an administrator would, who has put the
+// certificates where they say.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../doc/examples/*.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no examples: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown := check(t, string(text))
+			if again := check(t, shown); again != shown {
+				t.Errorf("the effective configuration\n%s\nmeans\n%s", shown, again)
+			}
+		})
+	}
+}
+
+// check runs "usher check" on a configuration that must be fine, and returns
+// what it prints.
+func check(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "usher.toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	putFiles(t, file)
+	var out, complaints strings.Builder
+	root := newRoot()
+	root.SetArgs([]string{"check", "-c", file})
+	root.SetIn(io.MultiReader())
+	root.SetOut(&out)
+	root.SetErr(&complaints)
+	if err := root.ExecuteContext(t.Context()); err != nil || complaints.Len() > 0 {
+		t.Fatalf("%v\n%s", err, complaints.String())
+	}
+	return out.String()
+}
+
+// putFiles makes the certificates that a configuration names.
+func putFiles(t *testing.T, file string) {
+	t.Helper()
+	cfg, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairs := append(cfg.TLS.Certificate, config.Certificate{Cert: cfg.TLS.Cert, Key: cfg.TLS.Key})
+	for _, b := range cfg.Backend {
+		pairs = append(pairs, config.Certificate{Cert: b.CA, Key: b.CA + ".key"})
+	}
+	for _, p := range pairs {
+		if p.Cert == "" {
+			continue
+		}
+		if err := demo.WriteCertificate(string(p.Cert), string(p.Key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
