@@ -39,14 +39,24 @@ Fields are those of doc/config.md, "Account fields": password, host, port, …`,
 	return c
 }
 
-// with opens the store for one command. Answers of the store that mean "no"
-// become status 1.
+// with opens the store for one command that needs it to be there.
 func (a *accountFlags) with(ctx context.Context, f func(*sql.Store) error) error {
+	return a.withStore(ctx, sql.OpenStore, f)
+}
+
+// withNew is with for commands that add accounts: they make a store if need be.
+func (a *accountFlags) withNew(ctx context.Context, f func(*sql.Store) error) error {
+	return a.withStore(ctx, sql.MakeStore, f)
+}
+
+// withStore gives a command the store. Answers of the store that mean "no"
+// become status 1.
+func (a *accountFlags) withStore(ctx context.Context, open func(context.Context, string) (*sql.Store, error), f func(*sql.Store) error) error {
 	state, err := stateDir(a.config, a.state)
 	if err != nil {
 		return err
 	}
-	store, err := sql.OpenStore(ctx, state)
+	store, err := open(ctx, state)
 	if err != nil {
 		return err
 	}

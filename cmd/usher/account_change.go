@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,15 +22,21 @@ func accountAddCommand(flags *accountFlags) *cobra.Command {
   usher account add bob@example.org nopassword=Y host=imap2.example.org`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if name, _, is := strings.Cut(args[0], "="); is && slices.Contains(account.Known, account.FieldName(name)) {
+				return usage("the first argument is the user's name, not a field; see: %s --help", cmd.CommandPath())
+			}
 			f, err := fieldsOf(cmd, args[1:], fromStdin)
 			if err != nil {
 				return err
 			}
 			f["user"] = args[0]
-			return flags.with(cmd.Context(), func(s *sql.Store) error {
+			return flags.withNew(cmd.Context(), func(s *sql.Store) error {
 				err := s.Add(cmd.Context(), f)
 				if errors.Is(err, sql.ErrExists) {
 					return fmt.Errorf("%w; change it with: usher account set", err)
+				}
+				if err == nil {
+					hint(cmd, f)
 				}
 				return report(cmd, "added", args[:1], err)
 			})
@@ -55,6 +62,7 @@ func accountSetCommand(flags *accountFlags) *cobra.Command {
 				return err
 			}
 			return flags.with(cmd.Context(), func(s *sql.Store) error {
+				hintFields(cmd, f)
 				return report(cmd, "changed", args[:1], s.Set(cmd.Context(), args[0], f))
 			})
 		},
@@ -65,14 +73,35 @@ func accountSetCommand(flags *accountFlags) *cobra.Command {
 
 func accountRemoveCommand(flags *accountFlags) *cobra.Command {
 	return &cobra.Command{
-		Use:   "remove USER…",
-		Short: "Remove accounts: all that are named, or none if one is unknown",
-		Args:  cobra.MinimumNArgs(1),
+		Use:        "remove USER…",
+		SuggestFor: []string{"rm", "delete", "del"},
+		Short:      "Remove accounts: all that are named, or none if one is unknown",
+		Args:       cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return flags.with(cmd.Context(), func(s *sql.Store) error {
 				return report(cmd, "removed", args, s.Remove(cmd.Context(), args...))
 			})
 		},
+	}
+}
+
+// hint says what a new account lacks, which may well be meant.
+func hint(cmd *cobra.Command, f account.Fields) {
+	if f["password"] == "" && f["nopassword"] == "" {
+		cmd.PrintErrln("note: without a password, the account's server checks it")
+	}
+	if f["host"] == "" {
+		cmd.PrintErrln("note: without a host, a [[route]] or [backend.default] must serve the account")
+	}
+	hintFields(cmd, f)
+}
+
+// hintFields names fields without a meaning: one of them may be a slip.
+func hintFields(cmd *cobra.Command, f account.Fields) {
+	for _, name := range fieldNames(f) {
+		if !slices.Contains(account.Known, name) {
+			cmd.PrintErrf("note: %q is no field that usher acts on; it is kept as an attribute, for routes\n", name)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ jsonl  one JSON object on each line`,
 			if update {
 				existing = sql.Update
 			}
-			return flags.with(cmd.Context(), func(s *sql.Store) error {
+			return flags.withNew(cmd.Context(), func(s *sql.Store) error {
 				return importAccounts(cmd, s, args[0], format, existing)
 			})
 		},

@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 
 	"github.com/spf13/cobra"
-
-	"usher/internal/server"
 )
 
 func checkCommand() *cobra.Command {
@@ -22,9 +19,6 @@ the exit status is 1. Nothing is opened but the files that are named.`,
 			cfg, err := loadConfig(file)
 			if err != nil {
 				return err
-			}
-			if err := server.Check(cfg, slog.New(slog.DiscardHandler)); err != nil {
-				return mistaken(err)
 			}
 			for _, m := range append(cfg.Warnings, cfg.Ignored...) {
 				fmt.Fprintln(cmd.ErrOrStderr(), "warning:", m.Error())

@@ -101,7 +101,7 @@ func runDemo(cmd *cobra.Command, a demoAddrs) (err error) {
 
 // demoAccounts fills the embedded database.
 func demoAccounts(ctx context.Context, dir string) error {
-	store, err := sql.OpenStore(ctx, filepath.Join(dir, "state"))
+	store, err := sql.MakeStore(ctx, filepath.Join(dir, "state"))
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func usage(format string, args ...any) error {
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // the second signal ends us at once
 	os.Exit(run(ctx, os.Args[1:]))
 }
 
@@ -68,6 +68,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "usher",
 		Short:         "An IMAP and POP3 proxy: one host name in front of many mail servers",
+		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -77,6 +78,8 @@ func newRoot() *cobra.Command {
 		return usage("%w; see: %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(commands()...)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	wrapArgs(root)
 	return root
 }

@@ -33,11 +33,10 @@ goodbye. A second SIGTERM ends usher at once.`,
 			warn(log, cfg)
 			s, err := server.New(cfg, log)
 			if err != nil {
-				return mistaken(err)
+				return err
 			}
 			signal.Ignore(syscall.SIGHUP) // this version reads its configuration at start only
-			// Opening the sources may find more mistakes.
-			return mistaken(s.Run(cmd.Context()))
+			return s.Run(cmd.Context())
 		},
 	}
 	configFlag(c, &file)
@@ -63,12 +62,16 @@ func findConfig(file string) string {
 	return file
 }
 
+// loadConfig reads the configuration and gives all its mistakes at once.
 func loadConfig(file string) (*config.Config, error) {
 	file = findConfig(file)
 	if file == "" {
 		return nil, fmt.Errorf("there is no configuration: neither %s nor %s; write one (see README) or name it with -c", usualConfigs[0], usualConfigs[1])
 	}
 	cfg, err := config.Load(file)
+	if cfg != nil {
+		err = config.Join(err, server.Check(cfg))
+	}
 	return cfg, mistaken(err)
 }
 

@@ -30,7 +30,7 @@ func manCommand() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()
-			root.DisableAutoGenTag = true // the same pages for the same program
+			root.DisableAutoGenTag = true
 			err := doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "usher " + version, Manual: "usher"}, args[0])
 			if err != nil {
 				return fmt.Errorf("cannot write the manual pages: %w; does the folder exist?", err)

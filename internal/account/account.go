@@ -100,10 +100,14 @@ type Proof interface {
 	Check(ctx context.Context, password string) error
 }
 
-// Open makes a Directory from one [[accounts]] block. It may keep files of its
-// own in the folder state. decode fills a struct and fails on unknown keys.
-// A Directory that is also an io.Closer is closed when the server stops.
-type Open func(ctx context.Context, state string, decode func(into any) error) (Directory, error)
+// A Driver reads the keys of one [[accounts]] block, without opening anything.
+// decode fills a struct and fails on unknown keys.
+type Driver func(decode func(into any) error) (Open, error)
+
+// Open opens the source of a block. It may keep files of its own in the folder
+// state. A Directory that is also an io.Closer is closed when the server stops;
+// one that has Notes() []string is asked once what the log should say.
+type Open func(ctx context.Context, state string) (Directory, error)
 
 // Hashed is the Proof of an account whose source knows a hash of the password.
 type Hashed struct {

@@ -36,9 +36,9 @@ func (c Chain) Close() error {
 // Anyone knows every name and proves none: for proxies whose backends check.
 type Anyone struct{}
 
-// OpenAnyone is the Open of Anyone; its block has no keys.
-func OpenAnyone(_ context.Context, _ string, decode func(into any) error) (Directory, error) {
-	return Anyone{}, decode(&struct{}{})
+// AnyoneDriver is the Driver of Anyone; its block has no keys.
+func AnyoneDriver(decode func(into any) error) (Open, error) {
+	return func(context.Context, string) (Directory, error) { return Anyone{}, nil }, decode(&struct{}{})
 }
 
 // Lookup implements Directory.

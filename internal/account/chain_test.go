@@ -39,7 +39,11 @@ func TestChainConformance(t *testing.T) {
 }
 
 func TestAnyoneConformance(t *testing.T) {
-	d, err := account.OpenAnyone(t.Context(), "", func(any) error { return nil })
+	open, err := account.AnyoneDriver(func(any) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := open(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

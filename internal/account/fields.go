@@ -28,6 +28,12 @@ var aliases = map[string]string{
 	"place":        "host",
 }
 
+// Known are the fields that an Account is made of; all others are attributes.
+var Known = []string{
+	"user", "password", "nopassword", "host", "port", "destuser", "pass", "master", "ssl", "starttls",
+	"proxy", "proxy_mech", "proxy_timeout", "nologin", "reason", "code",
+}
+
 // unsupported are fields with a meaning that this version does not act on.
 // Reading over them could let in somebody who should stay out.
 var unsupported = []string{

@@ -30,7 +30,8 @@ func Load(path string) (*Config, error) {
 
 // Parse reads the text of a usher.toml. File is its name, for mistakes and for
 // the file names in it; getenv is os.LookupEnv or, in tests, something else.
-// The error is Mistakes: all that the file has, not only the first.
+// The error is Mistakes: all that the file has, not only the first. A Config that
+// comes with Mistakes is for whoever looks for more of them, not to run by.
 func Parse(file string, text []byte, getenv func(string) (string, bool)) (*Config, error) {
 	tree := map[string]any{}
 	if err := toml.Unmarshal(text, &tree); err != nil {
@@ -42,12 +43,9 @@ func Parse(file string, text []byte, getenv func(string) (string, bool)) (*Confi
 	c := &Config{doc: d.doc}
 	c.Ignored = d.prune(tree)
 	d.root(c, tree)
-	if err := d.mistakes.err(); err != nil {
-		return nil, err
-	}
 	c.Warnings = d.warnings.sorted()
 	c.adopt()
-	return c, nil
+	return c, d.mistakes.err()
 }
 
 // Default is the configuration of an empty file.

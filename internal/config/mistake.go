@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,6 +63,35 @@ func (ms Mistakes) err() error {
 		return nil
 	}
 	return ms.sorted()
+}
+
+// Join puts the mistakes of several looks at a file together, in the order of
+// the file. Of a key that an earlier look found wrong, or of a table with such a
+// key, nothing more is said: it may follow from that mistake. Other errors come
+// first.
+func Join(errs ...error) error {
+	var all Mistakes
+	var others []error
+	for _, err := range errs {
+		found, ok := errors.AsType[Mistakes](err)
+		if !ok {
+			others = append(others, err)
+		}
+		before := all
+		for _, m := range found {
+			if !before.touch(m.Key) {
+				all.add(m)
+			}
+		}
+	}
+	return errors.Join(append(others, all.err())...)
+}
+
+// touch tells whether one of the mistakes is about a key or something in it.
+func (ms Mistakes) touch(key string) bool {
+	return slices.ContainsFunc(ms, func(m Mistake) bool {
+		return m.Key == key || strings.HasPrefix(m.Key, key+".") || strings.HasPrefix(m.Key, key+"[")
+	})
 }
 
 // add leaves out what has been said before: two ways through the decoder can

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"usher/internal/account"
@@ -24,10 +25,17 @@ func (b *builder) listeners(s *Server) {
 	if len(b.cfg.Listen) == 0 {
 		b.wrong("add a [[listen]] block with protocol = \"imap\"", "listen", "there is nothing to listen on")
 	}
-	base := b.clientTLS()
+	base := b.clientTLS(s)
+	used := map[string]bool{}
 	for i, l := range b.cfg.Listen {
 		key := fmt.Sprintf("listen[%d]", i)
 		p := protocol(l.Protocol)
+		if p == nil {
+			continue
+		}
+		if l.TLS == "none" && l.CleartextLogin == "never" {
+			b.wrong("choose another tls or cleartext_login", key+".cleartext_login", "without TLS nobody could log in here")
+		}
 		terms := login.Terms{Hostname: b.hostname(), Domain: l.DefaultDomain, Cleartext: cleartext[l.CleartextLogin]}
 		if l.TLS != "none" {
 			if base == nil {
@@ -36,7 +44,11 @@ func (b *builder) listeners(s *Server) {
 			}
 			terms.TLS = listen.ServerConfig(base, p)
 		}
-		for _, addr := range b.addresses(l, key, p) {
+		for n, addr := range b.addresses(l, key, p) {
+			if used[addr] && !strings.HasSuffix(addr, ":0") {
+				b.wrong("leave one of them out", fmt.Sprintf("%s.addr[%d]", key, n), "%s is listened on already", addr)
+			}
+			used[addr] = true
 			s.addrs = append(s.addrs, addr)
 			s.listeners = append(s.listeners, &listen.Listener{
 				Protocol: p, Implicit: l.TLS == "implicit", Terms: terms, Desk: s.desk, Limits: s.desk.Limits, Log: s.log,
@@ -71,19 +83,20 @@ func (b *builder) addresses(l config.Listen, key string, p login.Protocol) []str
 
 // clientTLS is the configuration towards clients; nil if there is no
 // certificate.
-func (b *builder) clientTLS() *tls.Config {
+func (b *builder) clientTLS(s *Server) *tls.Config {
 	t := b.cfg.TLS
 	if t.Cert == "" && t.Key == "" && len(t.Certificate) == 0 {
 		return nil
 	}
 	all := []config.Certificate{}
-	if t.Cert != "" || t.Key != "" {
-		if t.Cert == "" || t.Key == "" {
-			b.wrong("set both, or neither", "tls", "cert and key belong together")
-		}
+	switch {
+	case t.Cert != "" && t.Key != "":
 		all = append(all, config.Certificate{Cert: t.Cert, Key: t.Key})
+	case t.Cert != "" || t.Key != "":
+		b.wrong("set both, or neither", "tls", "cert and key belong together")
 	}
 	c := &certificates{log: b.log, now: time.Now}
+	s.certs = c
 	for i, pair := range append(all, t.Certificate...) {
 		key := "tls.cert"
 		if n := i - len(all); n >= 0 {

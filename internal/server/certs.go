@@ -28,6 +28,7 @@ type pair struct {
 	cert, key string
 	changed   time.Time // of the younger file, as loaded
 	loaded    *tls.Certificate
+	trouble   string // why it could not be read again; said once
 }
 
 func (c *certificates) add(cert, key string) error {
@@ -71,6 +72,21 @@ func (c *certificates) get(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 	return all[0], nil
 }
 
+// renew loads a pair if it has changed, and says once if that fails.
+func (c *certificates) renew(p *pair) {
+	before := p.loaded
+	switch err := p.load(); {
+	case err != nil && err.Error() != p.trouble:
+		p.trouble = err.Error()
+		c.log.Error("cannot look at a certificate: it stays in use, but will not be renewed; let usher's user read the files", "err", err)
+	case err == nil:
+		p.trouble = ""
+		if p.loaded != before {
+			c.log.Info("certificate renewed", "cert", p.cert)
+		}
+	}
+}
+
 // current looks at the files from time to time. One that cannot be read, or is
 // half written, leaves what was loaded before.
 func (c *certificates) current() []*tls.Certificate {
@@ -83,9 +99,7 @@ func (c *certificates) current() []*tls.Certificate {
 	all := make([]*tls.Certificate, len(c.pairs))
 	for i, p := range c.pairs {
 		if look {
-			if err := p.load(); err != nil {
-				c.log.Error("cannot read a changed certificate; the old one stays in use", "err", err)
-			}
+			c.renew(p)
 		}
 		all[i] = p.loaded
 	}

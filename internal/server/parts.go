@@ -14,5 +14,5 @@ import (
 var (
 	protocols  = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
 	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
-	accounts   = map[string]account.Open{"sql": sql.Open, "any": account.OpenAnyone}
+	accounts   = map[string]account.Driver{"sql": sql.Driver, "any": account.AnyoneDriver}
 )

@@ -30,6 +30,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.dropPrivileges(); err != nil {
 		return err
 	}
+	if s.certs != nil {
+		s.certs.current() // says now, not on the day of the renewal, if we may not read them any more
+	}
 	chain, err := s.openAccounts(ctx)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -31,6 +32,8 @@ type Server struct {
 
 	cfg       *config.Config
 	log       *slog.Logger
+	certs     *certificates // towards clients; nil if there are none
+	sources   []account.Open
 	desk      *login.Desk
 	listeners []*listen.Listener
 	addrs     []string // of listeners
@@ -53,8 +56,8 @@ func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 		Idle: time.Duration(l.IdleTimeout), FailureDelay: time.Duration(l.FailureDelay),
 	}
 	b.listeners(s)
-	b.checkAccounts()
-	return s, b.err()
+	b.accounts(s)
+	return s, config.Join(b.mistakes)
 }
 
 // A builder translates the configuration and gathers what is wrong with it.
@@ -66,13 +69,6 @@ type builder struct {
 
 func (b *builder) wrong(remedy, key, what string, args ...any) {
 	b.mistakes = append(b.mistakes, b.cfg.Mistake(key, fmt.Sprintf(what, args...), remedy))
-}
-
-func (b *builder) err() error {
-	if len(b.mistakes) == 0 {
-		return nil
-	}
-	return b.mistakes
 }
 
 // mechanisms are those that clients may use, in the order of the configuration.
@@ -116,7 +112,7 @@ func protocol(name string) login.Protocol {
 			return p
 		}
 	}
-	panic("server: config allows a protocol that parts.go lacks: " + name)
+	return nil // config has told already
 }
 
 // hostname is our own name, for greetings: $PROXY_HOSTNAME is what Courier calls
@@ -133,17 +129,26 @@ func (b *builder) hostname() string {
 }
 
 // Check tells whether a configuration makes sense, as New does.
-func Check(cfg *config.Config, log *slog.Logger) error {
-	_, err := New(cfg, log)
+func Check(cfg *config.Config) error {
+	_, err := New(cfg, slog.New(slog.DiscardHandler))
 	return err
 }
 
-// checkAccounts looks at the sources' settings without opening them.
-func (b *builder) checkAccounts() {
+// accounts reads the settings of the sources without opening them.
+func (b *builder) accounts(s *Server) {
 	for i, a := range b.cfg.Accounts {
-		if _, ok := accounts[a.Type]; !ok {
+		driver, ok := accounts[a.Type]
+		if !ok {
 			b.wrong("use sql or any", fmt.Sprintf("accounts[%d].type", i), "there is no account source %q", a.Type)
+			continue
 		}
+		open, err := driver(a.Decode)
+		if found, ok := errors.AsType[config.Mistakes](err); ok {
+			b.mistakes = append(b.mistakes, found...)
+		} else if err != nil {
+			b.wrong("see doc/config.md", fmt.Sprintf("accounts[%d]", i), "%v", err)
+		}
+		s.sources = append(s.sources, open)
 	}
 }
 
@@ -151,10 +156,14 @@ func (b *builder) checkAccounts() {
 func (s *Server) openAccounts(ctx context.Context) (account.Chain, error) {
 	var chain account.Chain
 	for i, a := range s.cfg.Accounts {
-		d, err := accounts[a.Type](ctx, string(s.cfg.Server.State), a.Decode)
+		d, err := s.sources[i](ctx, string(s.cfg.Server.State))
 		if err != nil {
-			_ = chain.Close()
-			return nil, fmt.Errorf("account source %d (%s): %w", i+1, a.Type, err)
+			return nil, errors.Join(err, chain.Close())
+		}
+		if n, ok := d.(interface{ Notes() []string }); ok {
+			for _, note := range n.Notes() {
+				s.log.Warn("account source", "type", a.Type, "note", note)
+			}
 		}
 		if len(a.Only) > 0 {
 			d = account.Only{Directory: d, Domains: a.Only}

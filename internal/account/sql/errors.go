@@ -77,7 +77,7 @@ func advice(err error) string {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return ""
 	case errors.Is(err, fs.ErrNotExist):
-		return "the database was removed: put it back, it is used again at once"
+		return "put it back: it is used again at once (the first usher serve or usher account add makes one)"
 	case errors.Is(err, fs.ErrPermission):
 		return "check the owner and mode of the file and its folder"
 	}

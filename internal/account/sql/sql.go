@@ -6,24 +6,24 @@ package sql
 
 import (
 	"context"
-	"fmt"
 
 	"usher/internal/account"
 )
 
 // settings are the keys of an [[accounts]] block with type = "sql".
 type settings struct {
-	Driver string `toml:"driver"`
+	Driver string `toml:"driver" default:"sqlite" oneof:"sqlite"`
 }
 
-// Open is the account.Open of type "sql".
-func Open(ctx context.Context, state string, decode func(into any) error) (account.Directory, error) {
+// Driver is the account.Driver of type "sql".
+func Driver(decode func(into any) error) (account.Open, error) {
 	var s settings
 	if err := decode(&s); err != nil {
 		return nil, err
 	}
-	if s.Driver != "" && s.Driver != "sqlite" {
-		return nil, fmt.Errorf("driver %q is not part of this version; use driver = \"sqlite\", the embedded database in the state folder", s.Driver)
-	}
-	return OpenStore(ctx, state)
+	return openSource, nil
+}
+
+func openSource(ctx context.Context, state string) (account.Directory, error) {
+	return MakeStore(ctx, state)
 }

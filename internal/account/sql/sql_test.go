@@ -19,7 +19,7 @@ import (
 
 func open(t testing.TB, state string) *Store {
 	t.Helper()
-	s, err := OpenStore(context.Background(), state)
+	s, err := MakeStore(context.Background(), state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,22 +59,33 @@ func TestConformance(t *testing.T) {
 	accounttest.Run(t, s, accounttest.World{User: "ann@example.org", Password: "secret", Unknown: "bob@example.org"})
 }
 
-func TestOpenRefusesOtherDrivers(t *testing.T) {
-	for driver, ok := range map[string]bool{"": true, "sqlite": true, "postgres": false} {
-		d, err := Open(t.Context(), t.TempDir(), func(into any) error {
-			into.(*settings).Driver = driver
-			return nil
-		})
-		if (err == nil) != ok {
-			t.Errorf("driver %q: %v", driver, err)
-		}
-		if err == nil {
-			d.(*Store).Close()
-		}
+func TestDriverOpensTheEmbeddedDatabase(t *testing.T) {
+	open, err := Driver(func(any) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := d.(*Store)
+	defer s.Close()
+	if notes := s.Notes(); len(notes) != 1 {
+		t.Errorf("an administrator is not told that the database is new: %q", notes)
 	}
 	bad := errors.New("unknown key")
-	if _, err := Open(t.Context(), t.TempDir(), func(any) error { return bad }); !errors.Is(err, bad) {
-		t.Errorf("Open with a bad block: %v", err)
+	if _, err := Driver(func(any) error { return bad }); !errors.Is(err, bad) {
+		t.Errorf("Driver with a bad block: %v", err)
+	}
+}
+
+func TestReadersNeverMakeADatabase(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "typo")
+	if _, err := OpenStore(t.Context(), state); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("OpenStore of nothing: %v", err)
+	}
+	if _, err := os.Stat(state); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder was made: %v", err)
 	}
 }
 

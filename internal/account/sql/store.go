@@ -16,29 +16,60 @@ const File = "accounts.db"
 // concurrent use, also by several processes.
 type Store struct {
 	path string
+	made bool // by MakeStore, just now
 
 	mu   sync.Mutex
 	open *handles // the file as it is now; nil after Close
 }
 
-// OpenStore opens the database in the folder state. Both are created if they
-// are missing.
+// OpenStore opens the database in the folder state, which must be there: an
+// empty one in its place would make every account unknown.
 func OpenStore(ctx context.Context, state string) (*Store, error) {
+	s, err := newStore(state)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.explain(s.start(ctx))
+}
+
+// MakeStore opens the database in the folder state. Both are created if they are
+// missing.
+func MakeStore(ctx context.Context, state string) (*Store, error) {
+	s, err := newStore(state)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.create(); err != nil {
+		return nil, s.explain(err)
+	}
+	return s, s.explain(s.start(ctx))
+}
+
+func newStore(state string) (*Store, error) {
 	path, err := filepath.Abs(filepath.Join(state, File))
 	if err != nil {
 		return nil, fmt.Errorf("open the account database in %q: %w", state, err)
 	}
-	s := &Store{path: path}
-	if err := s.create(); err != nil {
-		return nil, s.explain(err)
+	return &Store{path: path}, nil
+}
+
+func (s *Store) start(ctx context.Context) (err error) {
+	if _, err := os.Stat(s.path); err != nil {
+		return err
 	}
-	if err := migrate(ctx, path); err != nil {
-		return nil, s.explain(err)
+	if err := migrate(ctx, s.path); err != nil {
+		return err
 	}
-	if s.open, err = openHandles(ctx, path); err != nil {
-		return nil, s.explain(err)
+	s.open, err = openHandles(ctx, s.path)
+	return err
+}
+
+// Notes says what an administrator should know of a database that was opened.
+func (s *Store) Notes() []string {
+	if !s.made {
+		return nil
 	}
-	return s, nil
+	return []string{s.path + " was not there and has been made: nobody can log in until accounts are added (usher account add)"}
 }
 
 // create makes the folder and an empty file that nobody else may read: there
@@ -55,6 +86,7 @@ func (s *Store) create() error {
 	if err != nil {
 		return err
 	}
+	s.made = true
 	return errors.Join(giveToOwner(f, folder), f.Close())
 }
 

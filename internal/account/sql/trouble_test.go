@@ -162,7 +162,7 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 	if _, err := s.open.write.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OpenStore(t.Context(), state)
+	_, err := MakeStore(t.Context(), state)
 	wantError(t, err, "made by a newer usher")
 }
 
@@ -171,7 +171,7 @@ func TestFolderCannotBeMade(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := OpenStore(t.Context(), filepath.Join(file, "state"))
+	_, err := MakeStore(t.Context(), filepath.Join(file, "state"))
 	wantError(t, err, `account source "sqlite"`)
 }
 
