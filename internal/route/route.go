@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,6 +56,22 @@ type Visit struct {
 	Protocol string
 	Remote   netip.Addr
 	Account  *account.Account
+}
+
+// Leads tells whether an account without a host can be served at all.
+func (t *Table) Leads() bool {
+	toBackend := func(r Rule) bool { return r.To != ToAccount && r.To != ToRefuse }
+	return slices.ContainsFunc(t.Rules, toBackend) || t.Backends[Default].HasAddr()
+}
+
+// HasAddr tells whether the backend can be reached for some protocol.
+func (b Backend) HasAddr() bool {
+	for _, addrs := range b.Addrs {
+		if len(addrs) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 var (

@@ -166,6 +166,9 @@ func (b *builder) backendTLS(key string, c config.Backend) *tls.Config {
 		InsecureSkipVerify: !c.Verify,
 		ClientSessionCache: tls.NewLRUClientSessionCache(0),
 	}
+	if !c.Verify {
+		b.warn("leave verify out, and name the authority with ca", key+".verify", "anybody on the way to this backend can read passwords and mail")
+	}
 	if c.CA == "" {
 		return t
 	}
@@ -195,7 +198,7 @@ func (b *builder) rule(key string, c config.Route, t *route.Table) route.Rule {
 	case c.To == route.ToAccount, c.To == route.ToRefuse:
 	case !isBackend:
 		b.wrong("use account, refuse or the name of a [backend.NAME]", key+".to", "there is no backend %q", c.To)
-	case len(t.Backends[c.To].Addrs[""]) == 0 && len(t.Backends[c.To].Addrs["imap"]) == 0 && len(t.Backends[c.To].Addrs["pop3"]) == 0:
+	case !t.Backends[c.To].HasAddr():
 		b.wrong("add addr to [backend."+c.To+"]", key+".to", "backend %q has no address", c.To)
 	}
 	return r

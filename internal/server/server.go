@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"usher/internal/account"
@@ -69,6 +70,14 @@ type builder struct {
 
 func (b *builder) wrong(remedy, key, what string, args ...any) {
 	b.mistakes = append(b.mistakes, b.cfg.Mistake(key, fmt.Sprintf(what, args...), remedy))
+}
+
+// warn is about what works but should not stay as it is.
+func (b *builder) warn(remedy, key, what string) {
+	m := b.cfg.Mistake(key, what, remedy)
+	if !slices.Contains(b.cfg.Warnings, m) {
+		b.cfg.Warnings = append(b.cfg.Warnings, m)
+	}
 }
 
 // mechanisms are those that clients may use, in the order of the configuration.
@@ -136,6 +145,10 @@ func Check(cfg *config.Config) error {
 
 // accounts reads the settings of the sources without opening them.
 func (b *builder) accounts(s *Server) {
+	hosts := slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return a.Type != "any" })
+	if !hosts && !s.desk.Routes.Leads() {
+		b.wrong("add a [[route]] to a backend, or addr to [backend.default]", "accounts", "accounts of type \"any\" have no host, and no route leads anywhere")
+	}
 	for i, a := range b.cfg.Accounts {
 		driver, ok := accounts[a.Type]
 		if !ok {
