@@ -370,3 +370,11 @@ func TestExamples(t *testing.T) {
 		}
 	}
 }
+
+// A host of which nothing is said is verified and given up like any other.
+func TestDefaultBackendIsSafe(t *testing.T) {
+	b := DefaultBackend()
+	if !b.Verify || b.ConnectTimeout <= 0 || b.Timeout <= 0 || b.TLS != "none" {
+		t.Errorf("DefaultBackend = %+v", b)
+	}
+}

@@ -71,6 +71,6 @@ func (s Secret) Reveal() string { return string(s) }
 func DefaultBackend() Backend {
 	var b Backend
 	d := decoder{doc: &document{}}
-	d.table(reflect.ValueOf(&b).Elem(), nil, "")
+	d.table(reflect.ValueOf(&b).Elem(), map[string]any{}, "")
 	return b
 }
