@@ -3,6 +3,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -22,6 +23,7 @@ const (
 	maxReconnects = 3                // to servers that say "try again"
 	pause         = time.Second      // before each of them
 	sickFor       = 10 * time.Second // how long an address that failed is asked last
+	forEver       = 24 * time.Hour   // to connect, if nobody has set a time
 	maxBytes      = 256 << 10        // of what a server may say before it lets a login in
 )
 
@@ -96,12 +98,12 @@ func wait(ctx context.Context) bool {
 func (o *Opener) openOne(ctx context.Context, stops []route.Stop, enter enterFunc) (*wire.Conn, error) {
 	all, err := o.addresses(ctx, stops)
 	errs := []error{err}
-	for _, a := range all {
+	for i, a := range all {
 		if ctx.Err() != nil {
 			errs = append(errs, fmt.Errorf("%s: no time left: %w", a.stop, ctx.Err()))
 			break
 		}
-		c, err := o.try(ctx, a, enter)
+		c, err := o.try(ctx, a, len(all)-i, enter)
 		if err == nil {
 			return c, nil
 		}
@@ -111,8 +113,11 @@ func (o *Opener) openOne(ctx context.Context, stops []route.Stop, enter enterFun
 		}
 		errs = append(errs, err)
 	}
-	return nil, join(errs)
+	return nil, cmp.Or(join(errs), errNoAddress)
 }
+
+// errNoAddress says that there was nobody to ask.
+var errNoAddress = errors.New("no address")
 
 // joined is several errors on one line, for the log.
 type joined []error
@@ -135,13 +140,18 @@ func (j joined) Error() string {
 	return strings.Join(texts, "; ")
 }
 
-// try connects to one address and logs in there.
-func (o *Opener) try(ctx context.Context, a address, enter enterFunc) (*wire.Conn, error) {
-	c, err := o.connect(ctx, a)
+// try connects to one address, of so many that are left, and logs in there.
+func (o *Opener) try(ctx context.Context, a address, left int, enter enterFunc) (*wire.Conn, error) {
+	c, err := o.connect(ctx, a, left)
 	if err != nil {
 		o.note(a.addr, true)
 		return nil, err
 	}
+	defer context.AfterFunc(ctx, func() {
+		if errors.Is(ctx.Err(), context.Canceled) { // a deadline c has itself
+			c.Interrupt()
+		}
+	})()
 	if err := enter(ctx, c, a.stop); err != nil {
 		_ = c.Close()
 		o.note(a.addr, !isFinal(err))
@@ -151,27 +161,47 @@ func (o *Opener) try(ctx context.Context, a address, enter enterFunc) (*wire.Con
 	return c, nil
 }
 
-// connect dials one address, and begins TLS where it is implicit.
-func (o *Opener) connect(ctx context.Context, a address) (*wire.Conn, error) {
-	dialCtx := ctx
-	if t := a.stop.ConnectTimeout; t > 0 {
-		var cancel context.CancelFunc
-		dialCtx, cancel = context.WithTimeout(ctx, t)
-		defer cancel()
-	}
-	nc, err := o.Dial(dialCtx, "tcp", a.addr)
+// connect dials one address, begins TLS where it is implicit, and waits for the
+// server's first word: a program that hangs still accepts connections.
+func (o *Opener) connect(ctx context.Context, a address, left int) (*wire.Conn, error) {
+	until, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(ctx, connectBy(a.stop.ConnectTimeout, until, left))
+	defer cancel()
+	nc, err := o.Dial(ctx, "tcp", a.addr)
 	if err != nil {
 		return nil, err
 	}
-	until, _ := ctx.Deadline()
 	c := wire.New(nc, wire.Bounds{Until: until, Bytes: maxBytes})
-	if a.stop.TLS != account.TLSImplicit {
-		return c, nil
-	}
-	err = c.StartTLS(dialCtx, func(nc net.Conn) *tls.Conn { return tls.Client(nc, a.stop.ClientConfig()) })
-	if err != nil {
+	if err := o.greet(ctx, c, a.stop); err != nil {
 		_ = c.Close()
 		return nil, err
 	}
 	return c, nil
+}
+
+func (o *Opener) greet(ctx context.Context, c *wire.Conn, s route.Stop) error {
+	if s.TLS == account.TLSImplicit {
+		err := c.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Client(nc, s.ClientConfig()) })
+		if err != nil {
+			return err
+		}
+	}
+	by, _ := ctx.Deadline()
+	if err := c.Await(by); err != nil {
+		return fmt.Errorf("waiting for the greeting: %w", err)
+	}
+	return nil
+}
+
+// connectBy is when an address must have greeted us: after its own time, or its
+// share of what is left for all, so that one that hangs leaves time for others.
+func connectBy(own time.Duration, until time.Time, left int) time.Time {
+	share := forEver
+	if !until.IsZero() {
+		share = time.Until(until) / time.Duration(left)
+	}
+	if own > 0 {
+		share = min(share, own)
+	}
+	return time.Now().Add(share)
 }

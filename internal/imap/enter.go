@@ -167,7 +167,8 @@ func (e *entry) authenticate(m *sasl.Mechanism) (r response, err error) {
 		}
 		return challenge, err
 	}
-	return r, m.Enter(x, e.ticket.Credentials())
+	err = m.Enter(x, e.ticket.Credentials()) // before r is read: Answer sets it
+	return r, err
 }
 
 // quotable tells whether a string may stand in quotes for every server.

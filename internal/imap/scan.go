@@ -106,12 +106,19 @@ func (s *scanner) literal() (string, error) {
 			return "", err
 		}
 	}
+	return s.fetch(n)
+}
+
+// fetch reads a literal and the rest of the line behind it. A CR or NUL in one
+// is no reason to leave the other: it would be taken for a command.
+func (s *scanner) fetch(n int) (string, error) {
 	text, err := s.conn.ReadN(n)
-	if err != nil {
+	if err != nil && !errors.Is(err, wire.ErrUnclean) {
 		return "", err
 	}
-	s.rest, err = s.conn.ReadLine()
-	return text, err
+	var lineErr error
+	s.rest, lineErr = s.conn.ReadLine()
+	return text, errors.Join(err, lineErr)
 }
 
 // announced reads a literal's announcement at the end of a line.
@@ -143,11 +150,7 @@ func (s *scanner) skip() error {
 		if !ok || sync {
 			return nil
 		}
-		if _, err := s.conn.ReadN(n); err != nil {
-			return err
-		}
-		var err error
-		if s.rest, err = s.conn.ReadLine(); err != nil {
+		if _, err := s.fetch(n); err != nil && !errors.Is(err, wire.ErrUnclean) {
 			return err
 		}
 	}

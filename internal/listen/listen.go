@@ -74,9 +74,11 @@ const (
 
 // Serve accepts until ctx ends or the listener fails, and returns when all
 // conversations have ended: those that wait for a client's word are told that
-// usher goes down, a login on its way is finished.
-func (l *Listener) Serve(ctx context.Context) error {
+// usher goes down, a login on its way is finished unless abort ends.
+func (l *Listener) Serve(ctx, abort context.Context) error {
 	defer l.conversations.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // also if the listener fails: nobody shall wait for its clients
 	closed := context.AfterFunc(ctx, func() { _ = l.Net.Close() })
 	defer closed()
 	for {
@@ -87,7 +89,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 		case err != nil:
 			return err
 		}
-		l.conversations.Go(func() { l.converse(ctx, nc) })
+		l.conversations.Go(func() { l.converse(ctx, abort, nc) })
 	}
 }
 
@@ -99,7 +101,7 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 		if err == nil || ctx.Err() != nil || errors.Is(err, net.ErrClosed) || !errors.As(err, &ne) {
 			return nc, err
 		}
-		l.Log.Error("cannot accept", "addr", l.Net.Addr().String(), "err", err)
+		l.Log.Error("cannot accept", "addr", l.Net.Addr().String(), "err", err, "remedy", "if files are too many: raise LimitNOFILE or ulimit -n")
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -108,7 +110,7 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 }
 
 // converse serves one client until it is admitted or gone.
-func (l *Listener) converse(ctx context.Context, nc net.Conn) {
+func (l *Listener) converse(ctx, abort context.Context, nc net.Conn) {
 	c := &login.Client{
 		ID: session.NewID(), Protocol: l.Protocol, Terms: l.Terms,
 		Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
@@ -124,7 +126,7 @@ func (l *Listener) converse(ctx context.Context, nc net.Conn) {
 	defer func() { _ = c.Conn.Close() }() // nothing, if it went to the relay
 	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
 	defer l.survive(c)
-	if err := l.serve(context.WithoutCancel(ctx), c); err != nil {
+	if err := l.serve(abort, c); err != nil {
 		l.Log.Debug("left before login", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "err", err)
 	}
 }

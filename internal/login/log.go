@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,7 +45,8 @@ func scrub(text string, passwords ...string) string {
 	const shortest = 4
 	for _, p := range passwords {
 		if len(p) >= shortest {
-			text = strings.ReplaceAll(text, p, "***")
+			quoted := strconv.Quote(p) // as %q has it, where we quote a server
+			text = strings.NewReplacer(p, "***", quoted[1:len(quoted)-1], "***").Replace(text)
 		}
 	}
 	return text

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"usher/internal/account"
 	"usher/internal/limit"
@@ -102,13 +103,16 @@ var codes = map[string]Reason{
 	"pass_expired":  Expired,
 }
 
+// oneLine makes words of a source fit for an answer: the wire takes no others.
+var oneLine = strings.NewReplacer("\r\n", " ", "\r", " ", "\n", " ", "\x00", " ")
+
 // denied is the refusal of an account that may not log in.
 func denied(d *account.Denied) error {
 	reason := Disabled
 	if d.Code != "" {
 		reason = codes[d.Code]
 	}
-	return &Refusal{Reason: reason, Text: d.Text, Err: fmt.Errorf("the account says nologin, code %q, reason %.80q", d.Code, d.Text)}
+	return &Refusal{Reason: reason, Text: oneLine.Replace(d.Text), Err: fmt.Errorf("the account says nologin, code %q, reason %.80q", d.Code, d.Text)}
 }
 
 // passedOn are response codes of servers that clients may see with the server's

@@ -168,8 +168,8 @@ func (e *entry) auth(m *sasl.Mechanism) (r reply, err error) {
 		if err != nil {
 			return "", err
 		}
-		if challenge, ok := strings.CutPrefix(line, "+ "); ok || line == "+" {
-			return strings.TrimPrefix(challenge, "+"), nil
+		if challenge, ok := strings.CutPrefix(line+" ", "+ "); ok { // of an empty one some omit the blank
+			return strings.TrimSuffix(challenge, " "), nil
 		}
 		if r, err = parseReply(line); err != nil {
 			return "", err

@@ -12,7 +12,8 @@ import (
 
 const (
 	chunk        = 16 << 10        // bytes read at once: one full TLS record
-	linger       = time.Minute     // how long one side may go on after the other has left
+	clientLinger = 5 * time.Second // how long a client may take to leave after its server has
+	serverLinger = time.Minute     // how long a server may go on after its client has left
 	farewellTime = 2 * time.Second // how long a client may take to hear goodbye
 )
 
@@ -146,8 +147,12 @@ func (r *running) leave(dst, src *end, err error) {
 	}
 	r.end(src.left)
 	dst.closeWrite()
-	if limit := r.idle.Load(); limit == 0 || limit > int64(linger) {
-		r.idle.Store(int64(linger)) // the other side has this long between bytes to finish
+	linger := int64(serverLinger)
+	if dst == r.client {
+		linger = int64(clientLinger)
+	}
+	if limit := r.idle.Load(); limit == 0 || limit > linger {
+		r.idle.Store(linger) // the other side has this long between bytes to finish
 		r.watch()
 	}
 }
@@ -158,8 +163,9 @@ func (r *running) fail(why Ending) {
 	r.close()
 }
 
-// end notes why the pair ended; the first reason stands.
-func (r *running) end(why Ending) { r.ended.CompareAndSwap(nil, &why) }
+// end notes why the pair ended, and tells whether it was the first reason: that
+// one stands.
+func (r *running) end(why Ending) bool { return r.ended.CompareAndSwap(nil, &why) }
 
 func (r *running) moved() { r.last.Store(time.Now().UnixNano()) }
 
@@ -180,17 +186,17 @@ func (r *running) checkIdle() {
 	r.dismiss(Idled)
 }
 
-// dismiss ends the pair from our side. The client hears why only where nothing
-// is being written to it and the last line was whole: a goodbye in the middle of
-// a message would become part of it.
+// dismiss ends the pair from our side. The client hears why only where the last
+// line was whole: a goodbye in the middle of a message would become part of it.
+// What is being written to it may end first; nothing is written behind.
 func (r *running) dismiss(why Ending) {
-	r.end(why)
-	if c := r.client; r.farewell != "" && c.writing.TryLock() {
+	if c := r.client; r.end(why) && r.farewell != "" {
+		_ = c.SetWriteDeadline(time.Now().Add(farewellTime))
+		c.writing.Lock()
+		defer c.writing.Unlock()
 		if !c.midLine {
-			_ = c.SetWriteDeadline(time.Now().Add(farewellTime))
 			_, _ = io.WriteString(c.Conn, r.farewell)
 		}
-		c.writing.Unlock()
 	}
 	r.close()
 }

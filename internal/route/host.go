@@ -15,16 +15,20 @@ func SplitHost(s string) (host string, port uint16, err error) {
 	if p, err := netip.ParsePrefix(s); err == nil {
 		return p.Addr().String(), 0, nil
 	}
-	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return a.String(), 0, nil
-	}
 	host, digits, err := net.SplitHostPort(s)
-	if err != nil {
-		host, digits = s, ""
-	} else if digits == "" {
+	switch inside, bracketed := strings.CutPrefix(s, "["); {
+	case err == nil && digits == "":
 		return "", 0, fmt.Errorf("host %q: the port is missing behind the colon", s)
+	case err != nil && bracketed && strings.HasSuffix(inside, "]"):
+		host, digits = inside[:len(inside)-1], ""
+	case err != nil:
+		host, digits = s, ""
 	}
-	if _, err := netip.ParseAddr(host); err != nil && !isName(host) {
+	a, notAddr := netip.ParseAddr(host)
+	switch {
+	case notAddr == nil && (a.Zone() == "" || isName(a.Zone())):
+		host = a.String()
+	case !isName(host):
 		return "", 0, fmt.Errorf("host %q is neither a name nor an address", s)
 	}
 	if digits != "" {

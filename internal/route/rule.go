@@ -30,12 +30,13 @@ func (r Rule) matches(v Visit) bool {
 	}
 	return (r.Protocol == "" || r.Protocol == v.Protocol) &&
 		(r.Domain == "" || strings.EqualFold(r.Domain, domain)) &&
-		(!r.Network.IsValid() || r.Network.Contains(v.Remote.Unmap()))
+		(!r.Network.IsValid() || r.Network.Contains(v.Remote.Unmap().WithZone("")))
 }
 
 // glob matches a pattern with * and ?. A later * never needs an earlier one to
 // give way again, so it is enough to go back to the last.
-func glob(pattern, s string) bool {
+func glob(wanted, name string) bool {
+	pattern, s := []rune(wanted), []rune(name)
 	star, from := -1, 0
 	p, i := 0, 0
 	for i < len(s) {
@@ -52,5 +53,5 @@ func glob(pattern, s string) bool {
 			return false
 		}
 	}
-	return strings.Trim(pattern[p:], "*") == ""
+	return strings.Trim(string(pattern[p:]), "*") == ""
 }

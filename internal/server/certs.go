@@ -26,9 +26,13 @@ type certificates struct {
 // pair is a certificate and its key.
 type pair struct {
 	cert, key string
-	changed   time.Time // of the younger file, as loaded
+	files     [2]os.FileInfo // cert and key, as loaded
 	loaded    *tls.Certificate
 	trouble   string // why it could not be read again; said once
+}
+
+func same(a, b os.FileInfo) bool {
+	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 func (c *certificates) add(cert, key string) error {
@@ -39,24 +43,21 @@ func (c *certificates) add(cert, key string) error {
 
 // load reads the files if they are not what was loaded.
 func (p *pair) load() error {
-	var changed time.Time
-	for _, file := range []string{p.cert, p.key} {
-		info, err := os.Stat(file)
-		if err != nil {
+	var files [2]os.FileInfo
+	for i, file := range []string{p.cert, p.key} {
+		var err error
+		if files[i], err = os.Stat(file); err != nil {
 			return err
 		}
-		if info.ModTime().After(changed) {
-			changed = info.ModTime()
-		}
 	}
-	if p.loaded != nil && changed.Equal(p.changed) {
+	if p.loaded != nil && same(files[0], p.files[0]) && same(files[1], p.files[1]) {
 		return nil
 	}
 	loaded, err := tls.LoadX509KeyPair(p.cert, p.key)
 	if err != nil {
 		return fmt.Errorf("certificate %s with key %s: %w", p.cert, p.key, err)
 	}
-	p.loaded, p.changed = &loaded, changed
+	p.loaded, p.files = &loaded, files
 	return nil
 }
 

@@ -41,9 +41,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.authenticate(chain); err != nil {
 		return err
 	}
-	err = s.serve(ctx)
-	s.drain()
-	return err
+	return s.serve(ctx)
 }
 
 // listen opens all ports, or none.
@@ -84,19 +82,32 @@ func (s *Server) authenticate(d account.Directory) error {
 	return nil
 }
 
-// serve accepts until ctx ends or a listener fails.
+// serve accepts until ctx ends or a listener fails, and lets sessions end.
 func (s *Server) serve(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	aborted, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
 	var wg sync.WaitGroup
 	errs := make([]error, len(s.listeners))
 	for i, l := range s.listeners {
 		wg.Go(func() {
-			if errs[i] = l.Serve(ctx); errs[i] != nil {
-				cancel() // a server without one of its ports is broken: whoever supervises us shall know
+			if errs[i] = l.Serve(ctx, aborted); errs[i] != nil {
+				stop() // a server without one of its ports is broken: whoever supervises us shall know
 			}
 		})
 	}
+	s.announce()
+	<-ctx.Done()
+	conversed := make(chan struct{})
+	go func() { wg.Wait(); close(conversed) }()
+	s.drain(conversed, abort)
+	<-conversed
+	return errors.Join(errs...)
+}
+
+// announce says where we listen.
+func (s *Server) announce() {
 	addrs := make([]net.Addr, len(s.listeners))
 	for i, l := range s.listeners {
 		addrs[i] = l.Net.Addr()
@@ -105,32 +116,40 @@ func (s *Server) serve(ctx context.Context) error {
 	if s.Ready != nil {
 		s.Ready(addrs)
 	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
 
-// drain lets sessions end by themselves for a while, then ends them.
-func (s *Server) drain() {
+// drain lets sessions, and logins on their way, end by themselves for a while.
+// Then it ends them.
+func (s *Server) drain(conversed <-chan struct{}, abort func()) {
 	grace := time.Duration(s.cfg.Server.Grace)
-	if n := s.sessions.Len(); n > 0 {
-		s.log.Info("stopping", "sessions", n, "grace", grace.String())
-	}
-	if s.waitForSessions(grace) {
+	s.log.Info("stopping", "sessions", s.sessions.Len(), "grace", grace.String())
+	if s.quiet(conversed, grace) {
 		return
 	}
+	abort()
+	s.dismiss()
+	<-conversed // nobody can begin a session any more
+	s.dismiss()
+	s.quiet(conversed, goodbye)
+}
+
+func (s *Server) dismiss() {
 	for _, left := range s.sessions.List() {
 		s.relay.Kick(uint64(left.ID), relay.Shutdown)
 	}
-	s.waitForSessions(goodbye)
 }
 
-// waitForSessions returns true once there are none.
-func (s *Server) waitForSessions(most time.Duration) bool {
+// quiet waits until nobody is left, and returns false if that takes too long.
+func (s *Server) quiet(conversed <-chan struct{}, most time.Duration) bool {
 	const look = 10 * time.Millisecond
-	for end := time.Now().Add(most); s.sessions.Len() > 0; time.Sleep(look) {
-		if time.Now().After(end) {
-			return false
+	for end := time.Now().Add(most); time.Now().Before(end); time.Sleep(look) {
+		select {
+		case <-conversed:
+			if s.sessions.Len() == 0 {
+				return true
+			}
+		default:
 		}
 	}
-	return true
+	return false
 }

@@ -231,7 +231,7 @@ func (s *stage) serve(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	s.listener.Net, s.addr = ln, ln.Addr().String()
-	go func() { served <- s.listener.Serve(ctx) }()
+	go func() { served <- s.listener.Serve(ctx, context.Background()) }()
 	s.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-served; err != nil {

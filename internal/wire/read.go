@@ -10,8 +10,11 @@ import (
 
 // ReadLine returns the peer's next line without its end, which may be CRLF or
 // LF. What was written before is sent first, unless a whole line waits already:
-// answers to pipelined lines leave together.
-func (c *Conn) ReadLine() (string, error) {
+// answers to pipelined lines leave together. After any error but ErrUnclean
+// there are no more lines.
+func (c *Conn) ReadLine() (string, error) { return c.keep(c.readLine) }
+
+func (c *Conn) readLine() (string, error) {
 	if err := c.prepare(c.hasLine()); err != nil {
 		return "", err
 	}
@@ -35,6 +38,10 @@ func (c *Conn) ReadLine() (string, error) {
 
 // ReadN returns the next n bytes, at most MaxLiteral.
 func (c *Conn) ReadN(n int) (string, error) {
+	return c.keep(func() (string, error) { return c.readN(n) })
+}
+
+func (c *Conn) readN(n int) (string, error) {
 	if n > MaxLiteral {
 		return "", ErrTooLong
 	}
@@ -53,6 +60,28 @@ func (c *Conn) ReadN(n int) (string, error) {
 		return "", ErrUnclean
 	}
 	return string(b), nil
+}
+
+// keep reads unless a read has failed before.
+func (c *Conn) keep(read func() (string, error)) (string, error) {
+	if c.ended != nil {
+		return "", c.ended
+	}
+	s, err := read()
+	if err != nil && !errors.Is(err, ErrUnclean) {
+		c.ended = err
+	}
+	return s, err
+}
+
+// Await waits for the peer to say its first word, which it must do by until.
+func (c *Conn) Await(until time.Time) error {
+	c.setReadDeadline(until)
+	_, err := c.in.Peek(1)
+	if err != nil {
+		return c.explain(err)
+	}
+	return nil
 }
 
 func (c *Conn) hasLine() bool {

@@ -62,6 +62,7 @@ type Conn struct {
 	bytes  int
 	lines  int
 	err    error // of a write; it ends the conversation
+	ended  error // of a read; what would be read next need not begin a line
 
 	mu          sync.Mutex // of what Interrupt touches: interrupted, and raw while drop takes it away
 	interrupted bool

@@ -1,0 +1,263 @@
+package relaytest
+
+import (
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"usher/internal/relay"
+)
+
+// greet lets both sides hear each other, so that TLS 1.3's tickets are read and
+// a close is no reset.
+func (s *scene) greet() {
+	s.server.say(s.t, "* hello\r\n")
+	s.client.hear(s.t, "* hello\r\n")
+	s.client.say(s.t, "hello\r\n")
+	s.server.hear(s.t, "hello\r\n")
+}
+
+var answer = strings.Repeat("a long answer that does not fit into one buffer\r\n", 8000)
+
+func clientHalfClose(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, nil)
+	s.client.say(t, "a question\r\n")
+	s.client.closeWrite(t)
+	s.server.hearEnd(t, "a question\r\n")
+	s.server.say(t, answer)
+	_ = s.server.Close()
+	s.client.hearEnd(t, answer)
+	_ = s.client.Close()
+	s.counted(s.end(relay.ClientLeft), len("a question\r\n"), len(answer))
+}
+
+func serverHalfClose(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, nil)
+	s.server.say(t, "* BYE\r\n")
+	s.server.closeWrite(t)
+	s.client.hearEnd(t, "* BYE\r\n")
+	s.client.say(t, answer)
+	_ = s.client.Close()
+	s.server.hearEnd(t, answer)
+	_ = s.server.Close()
+	s.counted(s.end(relay.BackendClosed), len(answer), len("* BYE\r\n"))
+}
+
+func lastWords(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, nil)
+	said := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(s.server, answer)
+		said <- errors.Join(err, s.server.Close())
+	}()
+	s.client.hearEnd(t, answer)
+	if err := <-said; err != nil {
+		t.Error(err)
+	}
+	_ = s.client.Close()
+	s.counted(s.end(relay.BackendClosed), 0, len(answer))
+}
+
+// noCloseNotify closes the socket under TLS, as phones do.
+func noCloseNotify(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, nil)
+	s.greet()
+	_ = s.client.raw.Close()
+	s.server.hearEnd(t, "")
+	_ = s.server.Close()
+	s.end(relay.ClientLeft)
+}
+
+const resets = 12
+
+func clientReset(t *testing.T, e relay.Engine, w way) {
+	for range resets {
+		s := newScene(t, e, w, nil)
+		s.untilReset(s.client)
+		s.end(relay.ClientFailed, relay.ClientLeft)
+		s.server.drain(t)
+	}
+}
+
+func serverReset(t *testing.T, e relay.Engine, w way) {
+	for range resets {
+		s := newScene(t, e, w, nil)
+		s.untilReset(s.server)
+		s.end(relay.BackendFailed, relay.BackendClosed)
+		s.client.drain(t)
+	}
+}
+
+// untilReset lets both talk, and resets one of them at a random point. The
+// system tells of a reset once: if a write has heard of it, reads see an end.
+func (s *scene) untilReset(p peer) {
+	s.greet()
+	for _, q := range []peer{s.client, s.server} {
+		go func() { _, _ = io.Copy(q, endless{}) }()
+	}
+	_, _ = io.CopyN(io.Discard, p, rand.Int64N(200<<10))
+	p.reset()
+}
+
+// endless has always more to say.
+type endless struct{}
+
+func (endless) Read(b []byte) (int, error) { return len(b), nil }
+
+// drain reads until the connection ends, in whatever way.
+func (p peer) drain(t testing.TB) {
+	t.Helper()
+	_, err := io.Copy(io.Discard, p)
+	var ne net.Error
+	if errors.As(err, &ne) && ne.Timeout() {
+		t.Error("the other side's connection stays open")
+	}
+}
+
+const farewell = "* BYE please connect again\r\n"
+
+// ending makes a pair that says goodbye.
+func ending(idle time.Duration) func(*relay.Pair) {
+	return func(p *relay.Pair) { p.Idle, p.Farewell = idle, farewell }
+}
+
+func idleEnds(t *testing.T, e relay.Engine, w way) {
+	began := time.Now()
+	s := newScene(t, e, w, func(p *relay.Pair) {
+		ending(100 * time.Millisecond)(p)
+		p.Server.Pending = []byte("* a line\r\n")
+	})
+	s.client.hearEnd(t, "* a line\r\n"+farewell)
+	s.server.hearEnd(t, "")
+	st := s.end(relay.Idled)
+	s.counted(st, 0, len("* a line\r\n"))
+	if silent := time.Since(began); silent < 100*time.Millisecond {
+		t.Errorf("the pair ended after %v", silent)
+	}
+	if st.Last.Before(began.Add(-time.Second)) || st.Last.After(time.Now()) {
+		t.Errorf("the last byte moved at %v", st.Last)
+	}
+}
+
+func idleIsPostponed(t *testing.T, e relay.Engine, w way) {
+	const idle = 600 * time.Millisecond
+	s := newScene(t, e, w, ending(idle))
+	for end := time.Now().Add(idle + idle/4); time.Now().Before(end); time.Sleep(idle / 20) {
+		s.client.say(t, "IDLE\r\n") // one way is enough
+		s.server.hear(t, "IDLE\r\n")
+	}
+	_ = s.client.Close()
+	_ = s.server.Close()
+	st := <-s.ended
+	if st.Ended == relay.Idled {
+		t.Error("a pair ended as idle while it talked")
+	}
+}
+
+func kickFarewell(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, ending(0))
+	s.server.say(t, "* a line\r\n")
+	s.client.hear(t, "* a line\r\n")
+	if !e.Kick(s.pair.ID, relay.Shutdown) {
+		t.Error("Kick knows nothing of the pair")
+	}
+	s.client.hearEnd(t, farewell)
+	s.server.hearEnd(t, "")
+	s.counted(s.end(relay.Shutdown), 0, len("* a line\r\n"))
+}
+
+func kickMidLine(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, ending(0))
+	s.server.say(t, "* 1 FETCH (BODY[] {9999}\r\nFrom: so")
+	s.client.hear(t, "* 1 FETCH (BODY[] {9999}\r\nFrom: so")
+	e.Kick(s.pair.ID, relay.Kicked)
+	s.client.hearEnd(t, "")
+	s.server.hearEnd(t, "")
+	s.end(relay.Kicked)
+}
+
+// kickDeaf kicks a client whose buffers are full.
+func kickDeaf(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, ending(0))
+	s.greet()
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		_, _ = io.Copy(s.server, endless{})
+	}()
+	time.Sleep(50 * time.Millisecond) // some of it shall be stuck
+	began := time.Now()
+	e.Kick(s.pair.ID, relay.Kicked)
+	s.end(relay.Kicked)
+	<-stopped
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("a client that does not read held its pair for %v", took)
+	}
+}
+
+func kickSilent(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, nil)
+	s.greet()
+	e.Kick(s.pair.ID, relay.Kicked)
+	s.client.hearEnd(t, "")
+	s.server.hearEnd(t, "")
+	s.end(relay.Kicked)
+}
+
+func kickUnknown(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, nil)
+	if e.Kick(s.pair.ID+1_000_000, relay.Kicked) {
+		t.Error("Kick hit a pair that never was")
+	}
+	s.greet()
+	_ = s.client.Close()
+	_ = s.server.Close()
+	<-s.ended
+	if e.Kick(s.pair.ID, relay.Kicked) {
+		t.Error("Kick hit a pair that had ended")
+	}
+}
+
+func kickTwice(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, ending(0))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() { e.Kick(s.pair.ID, relay.Kicked) })
+	}
+	wg.Wait()
+	s.end(relay.Kicked)
+	if got, _ := io.ReadAll(s.client); strings.Count(string(got), farewell) > 1 {
+		t.Errorf("the client heard %q", got)
+	}
+}
+
+func kickInFlow(t *testing.T, e relay.Engine, w way) {
+	for range 10 {
+		s := newScene(t, e, w, ending(0))
+		for _, p := range []peer{s.client, s.server} {
+			go func() { _, _ = io.Copy(p, endless{}) }()
+			go func() { _, _ = io.Copy(io.Discard, p) }()
+		}
+		time.Sleep(rand.N(3 * time.Millisecond)) // any moment
+		e.Kick(s.pair.ID, relay.Kicked)
+		s.end(relay.Kicked)
+	}
+}
+
+func doneMeansClosed(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, nil)
+	s.greet()
+	_ = s.client.Close()
+	_ = s.server.Close()
+	<-s.ended
+	for _, l := range []relay.Leg{s.pair.Client, s.pair.Server} {
+		if err := l.Conn.SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("after done a socket is still open (%v)", err)
+		}
+	}
+}
