@@ -65,6 +65,7 @@ type running struct {
 	timer          *time.Timer  // fires when the pair may be idle
 	last           atomic.Int64 // when a byte moved, in Unix nanoseconds
 	ended          atomic.Pointer[Ending]
+	dismissal      sync.Once
 }
 
 // end is one leg of a running pair.
@@ -188,17 +189,20 @@ func (r *running) checkIdle() {
 
 // dismiss ends the pair from our side. The client hears why only where the last
 // line was whole: a goodbye in the middle of a message would become part of it.
-// What is being written to it may end first; nothing is written behind.
+// What is being written to it may end first; nothing is written behind. A second
+// dismissal must not close what the first is still saying goodbye to.
 func (r *running) dismiss(why Ending) {
-	if c := r.client; r.end(why) && r.farewell != "" {
-		_ = c.SetWriteDeadline(time.Now().Add(farewellTime))
-		c.writing.Lock()
-		defer c.writing.Unlock()
-		if !c.midLine {
-			_, _ = io.WriteString(c.Conn, r.farewell)
+	r.dismissal.Do(func() {
+		if c := r.client; r.end(why) && r.farewell != "" {
+			_ = c.SetWriteDeadline(time.Now().Add(farewellTime))
+			c.writing.Lock()
+			defer c.writing.Unlock()
+			if !c.midLine {
+				_, _ = io.WriteString(c.Conn, r.farewell)
+			}
 		}
-	}
-	r.close()
+		r.close()
+	})
 }
 
 // close closes both sockets. It may be called more than once.

@@ -56,7 +56,7 @@ var promises = []promise{
 	{"a kicked client that does not read is let go", kickDeaf, []way{plain, encrypted}},
 	{"a kick without a farewell is silent", kickSilent, []way{plain, encrypted}},
 	{"a kick tells whether it hit", kickUnknown, []way{plain}},
-	{"many kicks at once end a pair once", kickTwice, []way{plain, encrypted}},
+	{"several kicks end a pair once", kickTwice, []way{plain, encrypted}},
 	{"a kick in full flow ends a pair", kickInFlow, []way{plain, encrypted}},
 	{"pairs do not mix", pairsDoNotMix, []way{plain, encrypted}},
 	{"when it is done both sockets are closed", doneMeansClosed, []way{plain, encrypted}},

@@ -1,0 +1,248 @@
+package listen_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"usher/internal/imap"
+	"usher/internal/listen"
+	"usher/internal/login"
+	"usher/internal/pop3"
+	"usher/internal/route"
+	"usher/internal/wire"
+)
+
+var protocols = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
+
+// each plays at a house of each protocol.
+func each(t *testing.T, change func(*house), play func(*testing.T, *house)) {
+	for _, p := range protocols {
+		t.Run(p.Info().Name, func(t *testing.T) { open(t, p, change, play) })
+	}
+}
+
+func TestAnErrorOfListeningSaysWhatToDo(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	for _, c := range []struct {
+		addr   string
+		is     error
+		remedy string
+	}{
+		{taken.Addr().String(), syscall.EADDRINUSE, "another program has this port"},
+		{"192.0.2.1:0", syscall.EADDRNOTAVAIL, "this machine does not have that address"},
+		{"127.0.0.1:99999", nil, "check addr in [[listen]]"},
+	} {
+		ln, err := listen.Own(t.Context(), c.addr)
+		if err == nil {
+			_ = ln.Close()
+			t.Errorf("%s is open", c.addr)
+			continue
+		}
+		if c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.remedy) || !strings.HasPrefix(err.Error(), "cannot listen on "+c.addr+": ") {
+			t.Errorf("%s: %v", c.addr, err)
+		}
+	}
+}
+
+func TestWithoutRightsTheErrorSaysWhoMayListen(t *testing.T) {
+	low, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	if err != nil || os.Geteuid() == 0 || strings.TrimSpace(string(low)) < "2" {
+		t.Skip("here every port may be used")
+	}
+	if _, err := listen.Own(t.Context(), "127.0.0.1:1"); !strings.Contains(fmt.Sprint(err), "CAP_NET_BIND_SERVICE") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOwnListens(t *testing.T) {
+	ln, err := listen.Own(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	nc, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = nc.Close()
+}
+
+func TestALoginGoesThrough(t *testing.T) {
+	each(t, nil, func(_ *testing.T, h *house) { h.visit() })
+}
+
+func TestAPassingErrorOfAcceptPasses(t *testing.T) {
+	each(t, nil, func(t *testing.T, h *house) {
+		began := time.Now()
+		for range 10 {
+			h.door.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept", syscall.EMFILE)}
+		}
+		h.visitAfter()
+		took := time.Since(began)
+		if took < 100*time.Millisecond || took > 10*time.Second {
+			t.Errorf("after 10 errors it accepts again in %v: too eager, or too late", took)
+		}
+		if n := strings.Count(h.log.String(), "cannot accept"); n != 10 {
+			t.Errorf("%d errors are logged, want 10", n)
+		}
+	})
+}
+
+// visitAfter comes when the listener accepts again.
+func (h *house) visitAfter() {
+	v := h.enter("192.0.2.98:1")
+	_ = v.nc.Close()
+}
+
+func TestAStopNeedNotWaitForAnErrorToPass(t *testing.T) {
+	open(t, imap.Protocol{}, nil, func(t *testing.T, h *house) {
+		for range 20 {
+			h.door.errs <- &net.OpError{Op: "accept", Err: syscall.EMFILE}
+		}
+		began := time.Now()
+		h.stop()
+		synctest.Wait()
+		if len(h.served) != 1 || time.Since(began) != 0 {
+			t.Errorf("it takes longer than %v to stop", time.Since(began))
+		}
+	})
+}
+
+// A listener that fails for good ends, and does not leave its clients waiting.
+func TestAListenerThatFailsTellsItsClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, imap.Protocol{})
+		go func() { h.served <- h.listener.Serve(t.Context(), t.Context()) }()
+		v := h.enter("192.0.2.7:1")
+		v.hear("* OK ")
+		broken := errors.New("broken")
+		began := time.Now()
+		h.door.errs <- broken
+		v.hear("* BYE [UNAVAILABLE]")
+		if err := <-h.served; !errors.Is(err, broken) || time.Since(began) != 0 {
+			t.Errorf("ended with %v after %v", err, time.Since(began))
+		}
+		_ = v.nc.Close()
+	})
+}
+
+func TestConnectionsBeforeLoginAreLimitedByAddress(t *testing.T) {
+	each(t, func(h *house) { h.desk.Limits.LoginsPerAddress = 2 }, func(t *testing.T, h *house) {
+		a, b := h.enter("192.0.2.7:1"), h.enter("192.0.2.7:2")
+		_, _ = a.in.ReadString('\n')
+		_, _ = b.in.ReadString('\n')
+		if got := h.enter("192.0.2.7:3").rest(); got != "" {
+			t.Errorf("the third heard %q", got)
+		}
+		if !strings.Contains(h.log.String(), `msg="connection refused"`) || !strings.Contains(h.log.String(), "remote=192.0.2.7:3") {
+			t.Errorf("the log says %s", h.log.String())
+		}
+		h.visit() // from elsewhere
+		_ = a.nc.Close()
+		synctest.Wait()
+		again := h.enter("192.0.2.7:4")
+		if line, err := again.in.ReadString('\n'); err != nil {
+			t.Errorf("after one has left, the next heard %q %v", line, err)
+		}
+		_, _ = b.nc.Close(), again.nc.Close()
+	})
+}
+
+func TestAStopTellsThoseThatWait(t *testing.T) {
+	each(t, nil, func(t *testing.T, h *house) {
+		v := h.enter("192.0.2.7:1")
+		_, _ = v.in.ReadString('\n')
+		began := time.Now()
+		h.stop()
+		if got := v.rest(); !strings.Contains(got, "going down") || time.Since(began) != 0 {
+			t.Errorf("heard %q after %v", got, time.Since(began))
+		}
+	})
+}
+
+func TestAStopLetsALoginOnItsWayEnd(t *testing.T) {
+	slow := func(h *house) {
+		h.desk.FailureDelay = 5 * time.Second
+	}
+	open(t, imap.Protocol{}, slow, func(t *testing.T, h *house) {
+		v := h.enter("192.0.2.7:1")
+		v.hear("* OK ")
+		_ = v.say("a LOGIN ann wrong\r\n")
+		synctest.Wait()
+		h.stop()
+		v.hear("a NO [AUTHENTICATIONFAILED]")
+		v.hear("* BYE [UNAVAILABLE]")
+	})
+}
+
+// A stop that has waited long enough ends them.
+func TestAnAbortEndsALoginOnItsWay(t *testing.T) {
+	hanging := func(h *house) { h.desk.Backends = nobody{} }
+	open(t, imap.Protocol{}, hanging, func(t *testing.T, h *house) {
+		v := h.enter("192.0.2.7:1")
+		v.hear("* OK ")
+		_ = v.say("a LOGIN ann secret\r\n")
+		synctest.Wait()
+		h.stop()
+		time.Sleep(time.Hour)
+		began := time.Now()
+		h.abort()
+		v.hear("a NO [UNAVAILABLE]")
+		v.hear("* BYE [UNAVAILABLE]")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it takes %v", took)
+		}
+	})
+}
+
+// nobody is a backend that never answers.
+type nobody struct{}
+
+func (nobody) Open(ctx context.Context, _ route.Target, _ func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A conversation that panics is a bug, which the others must not feel.
+func TestABugEndsOneConversationOnly(t *testing.T) {
+	bug := func(h *house) {
+		h.desk.Verifier = nil // the first login calls it
+	}
+	open(t, imap.Protocol{}, bug, func(t *testing.T, h *house) {
+		v := h.enter("192.0.2.7:1")
+		v.hear("* OK ")
+		_ = v.say("a LOGIN ann secret\r\n")
+		if got := v.rest(); got != "" {
+			t.Errorf("heard %q", got)
+		}
+		if !strings.Contains(h.log.String(), "bug: ") || strings.Contains(h.log.String(), "secret") {
+			t.Errorf("the log says %s", h.log.String())
+		}
+		other := h.enter("192.0.2.8:1")
+		other.hear("* OK ")
+		_ = other.nc.Close()
+	})
+}
+
+func TestOnlyTheProtocolsOwnNameIsNegotiated(t *testing.T) {
+	base := &tls.Config{MinVersion: tls.VersionTLS13}
+	for _, p := range protocols {
+		c := listen.ServerConfig(base, p)
+		if len(c.NextProtos) != 1 || c.NextProtos[0] != p.Info().ALPN || c.MinVersion != tls.VersionTLS13 || base.NextProtos != nil {
+			t.Errorf("%s: %q; the common one has %q", p.Info().Name, c.NextProtos, base.NextProtos)
+		}
+	}
+}

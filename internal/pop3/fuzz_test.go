@@ -1,0 +1,79 @@
+package pop3
+
+import (
+	"encoding/base64"
+	"regexp"
+	"strings"
+	"testing"
+
+	"usher/internal/login"
+	"usher/internal/sasl"
+)
+
+// answers are all that a client may hear whom nobody lets in: none of them is
+// the +OK of a login.
+var answers = regexp.MustCompile(`^(` +
+	`\+OK (usher ready|Capability list follows|Mechanisms follow|UTF8 is on|Nothing to do|Goodbye|` +
+	`Language list follows|i-default English it is|Password, please)|` +
+	`-ERR .+|\+ .*|TOP|UIDL|RESP-CODES|AUTH-RESP-CODE|PIPELINING|UTF8 USER|USER|SASL PLAIN LOGIN|PLAIN|LOGIN|i-default English|\.)$`)
+
+// FuzzServe says anything to the command reader.
+func FuzzServe(f *testing.F) {
+	seeds(f, "client", "C", func(s string) { f.Add(s) })
+	for _, s := range []string{
+		"USER ann\r\nPASS secret\r\n", "USER ann\r\nUSER bob\r\nPASS\r\nPASS x\r\n", "AUTH PLAIN\r\n*\r\n", "AUTH\r\nLANG *\r\nLANG x\r\n",
+		"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n", "AUTH LOGIN =\r\n\r\n", strings.Repeat("NOOP\r\n", 300), strings.Repeat("\x00\r\n", 20),
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, says string) {
+		heard, _ := serve(t, says)
+		for _, line := range heard {
+			if !answers.MatchString(line) {
+				t.Errorf("the client heard %q", line)
+			}
+		}
+		if n := len(strings.Join(heard, "")); n > 100*200 {
+			t.Errorf("%d bytes were answered", n)
+		}
+	})
+}
+
+// ticket is one of the ways to log in, by a number.
+func ticket(user, password string, how byte) login.Ticket {
+	t := login.Ticket{User: user, Password: password}
+	if how&1 != 0 {
+		t.Master = "master"
+	}
+	switch how >> 1 & 3 {
+	case 1:
+		t.Mechanism = &sasl.Plain
+	case 2:
+		t.Mechanism = &sasl.Login
+	}
+	return t
+}
+
+// FuzzEnter is any server.
+func FuzzEnter(f *testing.F) {
+	seeds(f, "backend", "S", func(s string) {
+		for how := range byte(6) {
+			f.Add(s, "ann", "secret", how)
+		}
+		f.Add(s, "ann b", "sec ret", byte(0))
+	})
+	f.Add("+OK\r\n+OK\r\nSASL PLAIN\r\n.\r\n+ \r\n+OK\r\n", "ann", "secret", byte(1))
+	f.Fuzz(func(t *testing.T, says, user, password string, how byte) {
+		w, heard, err := enter(t, says, ticket(user, password, how))
+		if err == nil && (strings.ContainsAny(w.Text, "\r\n\x00") || w.Capabilities != "" || len(w.Untagged) > 0) {
+			t.Errorf("the client would hear %+v", w)
+		}
+		for i, line := range heard {
+			command := regexp.MustCompile(`^(USER |PASS |CAPA$|AUTH )`).MatchString(line)
+			_, err := base64.StdEncoding.DecodeString(line)
+			if !command && (err != nil || !strings.HasPrefix(strings.Join(heard[:i], "\n"), "CAPA\nAUTH")) {
+				t.Errorf("the server heard %q", heard)
+			}
+		}
+	})
+}

@@ -1,0 +1,202 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"usher/internal/config"
+	"usher/internal/dovecot"
+	"usher/internal/listen"
+	"usher/internal/login"
+)
+
+// parse reads a configuration. Its file names are relative to dir.
+func parse(t *testing.T, dir, text string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse(filepath.Join(dir, "usher.toml"), []byte(text), os.LookupEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// certificate puts cert.pem and key.pem into a folder.
+func certificate(t *testing.T) (dir string) {
+	cert, _, _ := dovecot.Certificate(t, "mail.example.org")
+	return filepath.Dir(cert)
+}
+
+const imapOnly = "[[listen]]\nprotocol = 'imap'\ntls = 'none'\n"
+
+func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
+	dir := certificate(t)
+	for _, c := range []struct {
+		name, text string
+		want       []string
+	}{
+		{"nothing to do", "", []string{
+			`listen: there is nothing to listen on: add a [[listen]] block with protocol = "imap"`,
+		}},
+		{"TLS without a certificate", "[[listen]]\nprotocol = 'imap'\n[[listen]]\nprotocol = 'pop3'\ntls = 'implicit'\n", []string{
+			`1:3: listen[0].tls: tls = "starttls" needs a certificate: set cert and key in [tls], or tls = "none" here`,
+			`5:7: listen[1].tls: tls = "implicit" needs a certificate: set cert and key in [tls], or tls = "none" here`,
+		}},
+		{"a certificate without key", imapOnly + "[tls]\ncert = 'cert.pem'\n", []string{
+			`4:2: tls: cert and key belong together: set both, or neither`,
+		}},
+		{"files that are not there", "[tls]\ncert = 'gone.pem'\nkey = 'key.pem'\n[[tls.certificate]]\ncert = 'cert.pem'\nkey = 'cert.pem'\n" + imapOnly, []string{
+			`2:8: tls.cert: stat DIR/gone.pem: no such file or directory: check that both files are PEM, belong together and may be read by usher`,
+			`5:8: tls.certificate[0].cert: certificate DIR/cert.pem with key DIR/cert.pem: tls: found a certificate rather than a key in the PEM for the private key: check that both files are PEM, belong together and may be read by usher`,
+		}},
+		{"addresses", "[[listen]]\nprotocol = 'imap'\ntls = 'none'\naddr = ['127.0.0.1', ':imap', ':143', ':99999']\n", []string{
+			`4:9: listen[0].addr[0]: "127.0.0.1" is no address with a port: write it as "127.0.0.1:143", "[::1]:143" or ":143"`,
+			`4:22: listen[0].addr[1]: ":imap" is no address with a port: write it as "127.0.0.1:143", "[::1]:143" or ":143"`,
+			`4:39: listen[0].addr[3]: ":99999" is no address with a port: write it as "127.0.0.1:143", "[::1]:143" or ":143"`,
+		}},
+		{"mechanisms", imapOnly + "[auth]\nmechanisms = ['PLAIN', 'NTLM']\n", []string{
+			`5:24: auth.mechanisms[1]: there is no mechanism "NTLM": use some of PLAIN, LOGIN`,
+		}},
+		{"account sources", imapOnly + "[[accounts]]\ntype = 'any'\ncolour = 'red'\n[backend.default]\naddr = ['mail']\n", []string{
+			`6:1: accounts[0].colour: unknown key: leave it out`,
+		}},
+		{"backends", imapOnly + "[backend.east]\naddr = ['a b']\nimap = ['x:0']\npop3 = ['p:']\nca = 'gone.pem'\nlogin = { as = 'master', mechanism = 'LOGIN' }\n[backend.west]\nca = 'key.pem'\nlogin = { mechanism = 'NTLM' }\n", []string{
+			`5:9: backend.east.addr[0]: host "a b" is neither a name nor an address: write it as "imap1.example.org" or "imap1.example.org:1143"`,
+			`6:9: backend.east.imap[0]: host "x:0": "0" is not a port number: write it as "imap1.example.org" or "imap1.example.org:1143"`,
+			`7:9: backend.east.pop3[0]: host "p:": the port is missing behind the colon: write it as "imap1.example.org" or "imap1.example.org:1143"`,
+			`8:6: backend.east.ca: open DIR/gone.pem: no such file or directory: check the path, and that usher may read it`,
+			`9:9: backend.east.login: a master has a name and a password: add name and password_file`,
+			`9:38: backend.east.login.mechanism: LOGIN cannot say for whom a master logs in: leave mechanism out`,
+			`11:6: backend.west.ca: DIR/key.pem holds no certificate: give a PEM file of certificates`,
+			`12:23: backend.west.login.mechanism: there is no mechanism "NTLM": leave it out, or use one of PLAIN, LOGIN`,
+		}},
+		{"routes", imapOnly + "[[route]]\nto = 'east'\n[[route]]\nto = 'refuse'\nwhen = { network = '192.0.2' }\n[[route]]\nto = 'empty'\n[backend.empty]\n[[route]]\nto = 'default'\n", []string{
+			`5:6: route[0].to: there is no backend "east": use account, refuse or the name of a [backend.NAME]`,
+			`8:20: route[1].when.network: "192.0.2" is no network: write it as "192.0.2.0/24"`,
+			`10:6: route[2].to: backend "empty" has no address: add addr to [backend.empty]`,
+			`13:6: route[3].to: there is no backend "default": use account, refuse or the name of a [backend.NAME]`,
+		}},
+		{"in the order of the file", "[[accounts]]\ntype = 'any'\ncolour = 'red'\n[[listen]]\nprotocol = 'imap'\n[auth]\nmechanisms = ['NTLM']\n", []string{
+			`1:3: accounts: accounts of type "any" have no host, and no route leads anywhere: add a [[route]] to a backend, or addr to [backend.default]`,
+			`3:1: accounts[0].colour: unknown key: leave it out`,
+			`4:3: listen[0].tls: tls = "starttls" needs a certificate: set cert and key in [tls], or tls = "none" here`,
+			`7:15: auth.mechanisms[0]: there is no mechanism "NTLM": use some of PLAIN, LOGIN`,
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			err := Check(parse(t, dir, c.text))
+			if got := told(dir, err); !slices.Equal(got, c.want) {
+				t.Errorf("told:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
+			}
+			var one config.Mistake
+			if !errors.As(err, &one) {
+				t.Errorf("%T is no list of mistakes", err)
+			}
+		})
+	}
+}
+
+// told are the lines of an error without the file's name.
+func told(dir string, err error) []string {
+	if err == nil {
+		return nil
+	}
+	text := strings.ReplaceAll(err.Error(), dir+"/usher.toml:", "")
+	text = strings.ReplaceAll(text, "\n ", "\n")
+	lines := strings.Split(strings.ReplaceAll(text, dir, "DIR"), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return lines
+}
+
+func build(t *testing.T, dir, text string) *Server {
+	t.Helper()
+	s, err := New(parse(t, dir, text), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestListenersHaveWhatTheirBlockSays(t *testing.T) {
+	s := build(t, certificate(t), `
+[server]
+hostname = "mail.example.org"
+[tls]
+cert = "cert.pem"
+key = "key.pem"
+min_version = "1.3"
+[[listen]]
+protocol = "imap"
+default_domain = "example.org"
+cleartext_login = "never"
+[[listen]]
+protocol = "imap"
+tls = "implicit"
+[[listen]]
+protocol = "pop3"
+tls = "none"
+cleartext_login = "always"
+addr = ["127.0.0.1:1110", "[::1]:1110"]
+[limit]
+login_timeout = "7s"
+command_timeout = "3s"
+`)
+	if want := []string{":143", ":993", "127.0.0.1:1110", "[::1]:1110"}; !slices.Equal(s.addrs, want) {
+		t.Fatalf("it listens on %q, want %q", s.addrs, want)
+	}
+	l := s.listeners[0]
+	if l.Terms.Hostname != "mail.example.org" || l.Terms.Domain != "example.org" || l.Terms.Cleartext != login.CleartextNever || l.Implicit {
+		t.Errorf("the first is %+v", l.Terms)
+	}
+	if c := l.Terms.TLS; c == nil || c.MinVersion != 0x0304 || !slices.Equal(c.NextProtos, []string{"imap"}) {
+		t.Errorf("its TLS is %+v", c)
+	}
+	if l.Bounds != (listen.Bounds{Login: 7 * time.Second, Command: 3 * time.Second}) {
+		t.Errorf("its bounds are %+v", l.Bounds)
+	}
+	if !s.listeners[1].Implicit || s.listeners[2].Terms.TLS != nil || s.listeners[2].Terms.Cleartext != login.CleartextAlways {
+		t.Error("the others are not as they were written")
+	}
+}
+
+func TestOurNameIsTheFirstThatIsKnown(t *testing.T) {
+	machine, _ := os.Hostname()
+	for _, c := range []struct{ written, courier, want string }{
+		{"a.example.org", "b.example.org", "a.example.org"},
+		{"", "b.example.org", "b.example.org"},
+		{"", "", machine},
+	} {
+		t.Setenv("PROXY_HOSTNAME", c.courier)
+		s := build(t, t.TempDir(), "server.hostname = '"+c.written+"'\n"+imapOnly)
+		if got := s.listeners[0].Terms.Hostname; got != c.want {
+			t.Errorf("hostname %q, PROXY_HOSTNAME %q: it calls itself %q, want %q", c.written, c.courier, got, c.want)
+		}
+	}
+}
+
+func TestLimitsAndMechanismsAreAsWritten(t *testing.T) {
+	s := build(t, t.TempDir(), imapOnly+`
+[auth]
+mechanisms = ["LOGIN"]
+[limit]
+logins_per_address = 1
+sessions_per_user = 2
+sessions_per_user_address = 3
+idle_timeout = "4s"
+failure_delay = "5s"
+`)
+	d, l := s.desk, s.desk.Limits
+	if l.LoginsPerAddress != 1 || l.SessionsPerUser != 2 || l.SessionsPerUserAddress != 3 || d.Idle != 4*time.Second || d.FailureDelay != 5*time.Second {
+		t.Errorf("the desk is %+v", d)
+	}
+	if len(d.Mechanisms) != 1 || d.Mechanisms[0].Name != "LOGIN" || len(d.Towards) != 2 {
+		t.Errorf("clients may use %v, towards servers %v", d.Mechanisms, d.Towards)
+	}
+}

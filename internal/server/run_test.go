@@ -1,0 +1,172 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// mailServer is an IMAP server that lets everybody in and repeats what it hears.
+func mailServer(t *testing.T) (addr string) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go repeat(nc)
+		}
+	}()
+	return ln.Addr().String()
+}
+
+func repeat(nc net.Conn) {
+	defer func() { _ = nc.Close() }()
+	in := bufio.NewReader(nc)
+	_, _ = io.WriteString(nc, "* OK [CAPABILITY IMAP4rev1] ready\r\n")
+	_, _ = in.ReadString('\n')
+	_, _ = io.WriteString(nc, "L OK [CAPABILITY IMAP4rev1] in\r\n")
+	_, _ = io.Copy(nc, in)
+}
+
+// run starts a server and returns where it listens. stop returns Run's error.
+func run(t *testing.T, text string) (addr string, stop func() error) {
+	t.Helper()
+	s, err := New(parse(t, t.TempDir(), text), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready, ended := make(chan net.Addr, 1), make(chan error, 1)
+	s.Ready = func(addrs []net.Addr) { ready <- addrs[0] }
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { ended <- s.Run(ctx) }()
+	select {
+	case a := <-ready:
+		return a.String(), func() error { cancel(); return <-ended }
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	panic("not reached")
+}
+
+// settings are a server for everybody at one backend.
+func settings(backend, grace string) string {
+	return fmt.Sprintf(`
+[server]
+user = ""
+state = "state"
+grace = %q
+[[listen]]
+protocol = "imap"
+tls = "none"
+addr = ["127.0.0.1:0"]
+[[accounts]]
+type = "any"
+[backend.default]
+addr = [%q]
+`, grace, backend)
+}
+
+// loggedIn is a client that has logged in.
+func loggedIn(t *testing.T, addr string) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	in := bufio.NewReader(nc)
+	for _, say := range []string{"a LOGIN ann secret\r\n", "hello\r\n"} {
+		if _, err := in.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(nc, say)
+	}
+	if line, err := in.ReadString('\n'); line != "hello\r\n" {
+		t.Fatalf("heard %q %v", line, err)
+	}
+	return nc, in
+}
+
+func TestAServerRunsAndSaysGoodbye(t *testing.T) {
+	addr, stop := run(t, settings(mailServer(t), "0s"))
+	_, in := loggedIn(t, addr)
+	if err := stop(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	if rest, err := io.ReadAll(in); !strings.HasPrefix(string(rest), "* BYE [UNAVAILABLE]") {
+		t.Errorf("the client heard %q %v", rest, err)
+	}
+	if nc, err := net.Dial("tcp", addr); err == nil {
+		_ = nc.Close()
+		t.Error("the port is still open")
+	}
+}
+
+func TestSessionsMayEndByThemselves(t *testing.T) {
+	addr, stop := run(t, settings(mailServer(t), "1m"))
+	nc, in := loggedIn(t, addr)
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	_, _ = io.WriteString(nc, "still here\r\n")
+	if line, err := in.ReadString('\n'); line != "still here\r\n" {
+		t.Errorf("heard %q %v", line, err)
+	}
+	_ = nc.Close()
+	if err := <-ended; err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestAServerThatCannotListenOpensNothing(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	text := strings.Replace(settings("127.0.0.1:1", "0s"), `"127.0.0.1:0"`, `"127.0.0.1:0", "`+taken.Addr().String()+`"`, 1)
+	s, err := New(parse(t, t.TempDir(), text), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another program has this port") {
+		t.Errorf("Run: %v", err)
+	}
+	if _, err := net.Dial("tcp", s.listeners[0].Net.Addr().String()); err == nil {
+		t.Error("the other port is still open")
+	}
+}
+
+func TestAnAccountSourceThatDoesNotOpenEndsTheStart(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "state"), nil, 0o600); err != nil { // no folder
+		t.Fatal(err)
+	}
+	text := strings.Replace(settings("127.0.0.1:1", "0s"), `type = "any"`, "type = \"sql\"\ndriver = \"sqlite\"", 1)
+	s, err := New(parse(t, dir, text), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Ready = func([]net.Addr) { t.Error("it serves without accounts") }
+	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "state")) {
+		t.Errorf("Run: %v", err)
+	}
+}
