@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"time"
@@ -56,10 +57,17 @@ func (o *Opener) isSick(addr string) int {
 	return 0
 }
 
+// maxSick is how many addresses are remembered before those that may be well
+// again are forgotten.
+const maxSick = 1000
+
 // note keeps what became of an address.
 func (o *Opener) note(addr string, failed bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if len(o.sick) >= maxSick { // addresses that are not asked again: referrals, old accounts
+		maps.DeleteFunc(o.sick, func(_ string, until time.Time) bool { return time.Now().After(until) })
+	}
 	if failed {
 		o.sick[addr] = time.Now().Add(sickFor)
 	} else {

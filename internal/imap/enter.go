@@ -25,6 +25,9 @@ const (
 // client.
 const maxUntagged = 50
 
+// maxCommand is how long a command may be that servers of all kinds take.
+const maxCommand = 4 << 10
+
 // entry is the conversation with one server.
 type entry struct {
 	conn     *wire.Conn
@@ -157,7 +160,10 @@ func refused(r response) error {
 }
 
 func (e *entry) authenticate(m *sasl.Mechanism) (r response, err error) {
-	x := &login.Entry{Conn: e.conn, Command: tagLogin + " AUTHENTICATE " + m.Name, IR: has(e.caps, "SASL-IR")}
+	x := &login.Entry{Conn: e.conn, Command: tagLogin + " AUTHENTICATE " + m.Name}
+	if has(e.caps, "SASL-IR") {
+		x.IR = maxCommand
+	}
 	e.caps = "" // they change with the login: RFC 9051 §6.2.3
 	x.Answer = func() (string, error) {
 		var challenge string

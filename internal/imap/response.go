@@ -2,6 +2,7 @@ package imap
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -57,7 +58,7 @@ func (e *entry) next(tag string) (challenge string, r response, err error) {
 // line reads a line with its literals, which no line that we look at has.
 func (e *entry) line() (string, error) {
 	line, err := e.conn.ReadLine()
-	for rest := line; err == nil; {
+	for rest := line; err == nil && !isStatus(line); {
 		n, _, ok := announced(rest[max(strings.LastIndexByte(rest, '{'), 0):])
 		if !ok {
 			return line, nil
@@ -66,7 +67,14 @@ func (e *entry) line() (string, error) {
 			rest, err = e.conn.ReadLine()
 		}
 	}
-	return "", err
+	return line, err
+}
+
+// isStatus tells whether a line is a tagged or untagged status response, whose
+// text has no literals: RFC 9051 §7.1.
+func isStatus(line string) bool {
+	rest, untagged := strings.CutPrefix(line, "* ")
+	return !untagged || slices.Contains([]string{"OK", "NO", "BAD", "BYE", "PREAUTH"}, parseResponse(rest).status)
 }
 
 // hear takes an untagged line. Only status lines are for the client: ID is an

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -63,7 +64,7 @@ func decode(s string) ([]byte, error) {
 type Entry struct {
 	Conn    *wire.Conn
 	Command string // "L AUTHENTICATE PLAIN"
-	IR      bool   // the server takes the first message with the command: RFC 4959, RFC 5034
+	IR      int    // how long the command may be with the first message: RFC 4959, RFC 5034; 0: it goes alone
 	// Answer reads the server's next line that counts. For a challenge it
 	// returns what stands behind "+"; for anything else it keeps the verdict to
 	// itself and returns sasl.ErrVerdict.
@@ -84,12 +85,9 @@ func (e *Entry) Send(msg []byte) ([]byte, error) {
 	if e.begun {
 		return e.ask(text)
 	}
-	if e.IR && len(e.Command)+len(text) < wire.MaxLine/2 {
-		if text == "" {
-			text = "="
-		}
+	if command := e.Command + " " + cmp.Or(text, "="); len(command) <= e.IR {
 		e.begun = true
-		return e.ask(e.Command + " " + text)
+		return e.ask(command)
 	}
 	if _, err := e.Initial(""); err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func TestWhatIsNotBase64IsNotQuoted(t *testing.T) {
 }
 
 // An answer is what an Entry's server says: challenges, then the verdict.
-func entryOf(p *tape, ir bool, answers ...string) *login.Entry {
+func entryOf(p *tape, ir int, answers ...string) *login.Entry {
 	return &login.Entry{
 		Conn: wire.New(p, wire.Bounds{}), Command: "L AUTHENTICATE X", IR: ir,
 		Answer: func() (string, error) {
@@ -76,15 +76,15 @@ func TestAServersHalfOfTheFraming(t *testing.T) {
 		name    string
 		m       sasl.Mechanism
 		who     sasl.Credentials
-		ir      bool
+		ir      int
 		answers []string
 		want    string
 	}{
-		{"PLAIN at once", sasl.Plain, ann, true, nil, "L AUTHENTICATE X AGFubgBzZWNyZXQ=\r\n"},
-		{"PLAIN when asked", sasl.Plain, ann, false, []string{""}, "L AUTHENTICATE X\r\nAGFubgBzZWNyZXQ=\r\n"},
-		{"LOGIN never at once", sasl.Login, ann, true, []string{"VXNlcm5hbWU6", "UGFzc3dvcmQ6"}, "L AUTHENTICATE X\r\nYW5u\r\nc2VjcmV0\r\n"},
-		{"LOGIN with empty questions", sasl.Login, ann, false, []string{"", ""}, "L AUTHENTICATE X\r\nYW5u\r\nc2VjcmV0\r\n"},
-		{"refused at once", sasl.Login, ann, false, nil, "L AUTHENTICATE X\r\n"},
+		{"PLAIN at once", sasl.Plain, ann, 4096, nil, "L AUTHENTICATE X AGFubgBzZWNyZXQ=\r\n"},
+		{"PLAIN when asked", sasl.Plain, ann, 0, []string{""}, "L AUTHENTICATE X\r\nAGFubgBzZWNyZXQ=\r\n"},
+		{"LOGIN never at once", sasl.Login, ann, 4096, []string{"VXNlcm5hbWU6", "UGFzc3dvcmQ6"}, "L AUTHENTICATE X\r\nYW5u\r\nc2VjcmV0\r\n"},
+		{"LOGIN with empty questions", sasl.Login, ann, 0, []string{"", ""}, "L AUTHENTICATE X\r\nYW5u\r\nc2VjcmV0\r\n"},
+		{"refused at once", sasl.Login, ann, 0, nil, "L AUTHENTICATE X\r\n"},
 	} {
 		p := record("")
 		x := entryOf(p, c.ir, c.answers...)
@@ -100,7 +100,7 @@ func TestAServersHalfOfTheFraming(t *testing.T) {
 
 func TestAnEmptyFirstMessageIsAnEqualsSign(t *testing.T) {
 	p := record("")
-	x := entryOf(p, true)
+	x := entryOf(p, 4096)
 	if _, err := x.Send(nil); !errors.Is(err, sasl.ErrVerdict) {
 		t.Error(err)
 	}
@@ -112,7 +112,7 @@ func TestAnEmptyFirstMessageIsAnEqualsSign(t *testing.T) {
 
 func TestALongFirstMessageWaitsToBeAsked(t *testing.T) {
 	p := record("")
-	x := entryOf(p, true, "")
+	x := entryOf(p, 4096, "")
 	_, _ = x.Send(make([]byte, wire.MaxLine/2))
 	_ = x.Conn.Flush()
 	if got, _, _ := strings.Cut(p.heard.String(), "\r\n"); got != "L AUTHENTICATE X" {
@@ -121,10 +121,10 @@ func TestALongFirstMessageWaitsToBeAsked(t *testing.T) {
 }
 
 func TestAChallengeThatIsNoBase64EndsTheLogin(t *testing.T) {
-	if err := sasl.Login.Enter(entryOf(record(""), false, "!!"), sasl.Credentials{}); err == nil {
+	if err := sasl.Login.Enter(entryOf(record(""), 0, "!!"), sasl.Credentials{}); err == nil {
 		t.Error("the login succeeded")
 	}
-	gone := entryOf(record(""), false)
+	gone := entryOf(record(""), 0)
 	gone.Answer = func() (string, error) { return "", io.EOF }
 	if err := sasl.Login.Enter(gone, sasl.Credentials{}); !errors.Is(err, io.EOF) {
 		t.Errorf("a server that is gone: %v", err)

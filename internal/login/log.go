@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,21 +34,8 @@ func (d *Desk) logRefusal(a *Admission, err error) {
 	if a.stop.Addr != "" {
 		attrs = append(attrs, slog.String("target", a.stop.String()))
 	}
-	attrs = append(attrs, slog.String("err", scrub(err.Error(), a.who.Password, a.stop.Login.Password)))
+	attrs = append(attrs, slog.String("err", scrub(err.Error(), a.secrets())))
 	d.Log.LogAttrs(context.Background(), slog.LevelWarn, "login refused", attrs...)
-}
-
-// scrub stars passwords in what a server said: some repeat what they did not
-// understand. Shorter ones would star half the text, and show themselves by it.
-func scrub(text string, passwords ...string) string {
-	const shortest = 4
-	for _, p := range passwords {
-		if len(p) >= shortest {
-			quoted := strconv.Quote(p) // as %q has it, where we quote a server
-			text = strings.NewReplacer(p, "***", quoted[1:len(quoted)-1], "***").Replace(text)
-		}
-	}
-	return text
 }
 
 func (d *Desk) logSession(s *session.Session, st relay.Stats) {

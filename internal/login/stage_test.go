@@ -102,7 +102,7 @@ func newStage() *stage {
 	mechanisms := []sasl.Mechanism{sasl.Plain, sasl.Login}
 	s.desk = &login.Desk{
 		Mechanisms: mechanisms, Towards: mechanisms,
-		Verifier: func(*login.Client) sasl.Verifier { return verify(proven(&account.Account{Name: "ann"})) },
+		Verifier: func(*login.Client) sasl.Verifier { return proven(&account.Account{Name: "ann"}) },
 		Limits:   &limit.Limits{SessionsPerUser: 1},
 		Routes: &route.Table{
 			Ports:    map[string]route.Ports{"test": {Clear: 1, TLS: 2}},

@@ -17,6 +17,9 @@ import (
 // maxCapabilities is how many lines of a server's CAPA answer are read.
 const maxCapabilities = 100
 
+// maxCommand is how long a command may be, without its end: RFC 2449 §4.
+const maxCommand = 253
+
 // entry is the conversation with one server.
 type entry struct {
 	conn   *wire.Conn
@@ -162,7 +165,7 @@ func (e *entry) offers(mechanism string) bool {
 }
 
 func (e *entry) auth(m *sasl.Mechanism) (r reply, err error) {
-	x := &login.Entry{Conn: e.conn, Command: "AUTH " + m.Name, IR: true}
+	x := &login.Entry{Conn: e.conn, Command: "AUTH " + m.Name, IR: maxCommand}
 	x.Answer = func() (string, error) {
 		line, err := e.conn.ReadLine()
 		if err != nil {

@@ -34,7 +34,7 @@ func (b *builder) listeners(s *Server) {
 			continue
 		}
 		if l.TLS == "none" && l.CleartextLogin == "never" {
-			b.wrong("choose another tls or cleartext_login", key+".cleartext_login", "without TLS nobody could log in here")
+			b.warn("choose another tls or cleartext_login", key+".cleartext_login", "without TLS nobody could log in here")
 		}
 		terms := login.Terms{Hostname: b.hostname(), Domain: l.DefaultDomain, Cleartext: cleartext[l.CleartextLogin]}
 		if l.TLS != "none" {

@@ -82,7 +82,6 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`13:6: route[3].to: there is no backend "default": use account, refuse or the name of a [backend.NAME]`,
 		}},
 		{"in the order of the file", "[[accounts]]\ntype = 'any'\ncolour = 'red'\n[[listen]]\nprotocol = 'imap'\n[auth]\nmechanisms = ['NTLM']\n", []string{
-			`1:3: accounts: accounts of type "any" have no host, and no route leads anywhere: add a [[route]] to a backend, or addr to [backend.default]`,
 			`3:1: accounts[0].colour: unknown key: leave it out`,
 			`4:3: listen[0].tls: tls = "starttls" needs a certificate: set cert and key in [tls], or tls = "none" here`,
 			`7:15: auth.mechanisms[0]: there is no mechanism "NTLM": use some of PLAIN, LOGIN`,

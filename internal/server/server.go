@@ -147,7 +147,7 @@ func Check(cfg *config.Config) error {
 func (b *builder) accounts(s *Server) {
 	hosts := slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return a.Type != "any" })
 	if !hosts && !s.desk.Routes.Leads() {
-		b.wrong("add a [[route]] to a backend, or addr to [backend.default]", "accounts", "accounts of type \"any\" have no host, and no route leads anywhere")
+		b.warn("add a [[route]] to a backend, or addr to [backend.default]", "accounts", "nobody can log in: accounts of type \"any\" have no host, and no route leads anywhere")
 	}
 	for i, a := range b.cfg.Accounts {
 		driver, ok := accounts[a.Type]

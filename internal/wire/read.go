@@ -136,7 +136,8 @@ func (c *Conn) setReadDeadline(t time.Time) {
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// Interrupt ends the read that waits now and those to come with ErrInterrupted.
+// Interrupt ends the read that waits now, and those to come that would wait, with
+// ErrInterrupted.
 // What is written afterwards still leaves.
 func (c *Conn) Interrupt() {
 	c.mu.Lock()

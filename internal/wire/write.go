@@ -39,11 +39,18 @@ func (c *Conn) Flush() error {
 	return c.err
 }
 
+// lastWord is how long the reason for the end may take to leave.
+const lastWord = 2 * time.Second
+
 // writeEnd is a step from now, also at the end of the conversation: the reason
 // for its end must still leave.
 func (c *Conn) writeEnd() time.Time {
-	if c.bounds.Step == 0 {
-		return c.bounds.Until
+	until := c.bounds.Until
+	switch {
+	case c.bounds.Step > 0:
+		return time.Now().Add(c.bounds.Step)
+	case until.IsZero() || time.Now().Before(until):
+		return until
 	}
-	return time.Now().Add(c.bounds.Step)
+	return time.Now().Add(lastWord)
 }
