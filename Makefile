@@ -7,7 +7,7 @@ TOOL     = $(GO) tool -modfile=tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
 FUZZTIME ?= 30s
 
-.PHONY: build test check packages fmt vet lint unit fuzz golden doc soak clean
+.PHONY: build test check packages fmt format vet lint unit fuzz golden doc soak clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/usher ./cmd/usher

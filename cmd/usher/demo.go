@@ -143,7 +143,7 @@ func demoConfig(dir string, a demoAddrs, stores map[string]*demo.Store) (*config
 func demoView(dir string, addrs []net.Addr) any {
 	port := func(i int) int { return addrs[i].(*net.TCPAddr).Port }
 	return map[string]any{
-		"Dir": dir, "Users": demoUsers,
+		"Dir": dir, "Users": demoUsers, "Program": os.Args[0],
 		"IMAP": port(0), "IMAPS": port(1), "POP3": port(2), "POP3S": port(3),
 	}
 }
@@ -155,8 +155,8 @@ bob's on south; both log in at the same place:
   IMAP  localhost:{{.IMAP}} (STARTTLS)   IMAPS  localhost:{{.IMAPS}}
   POP3  localhost:{{.POP3}} (STLS)       POP3S  localhost:{{.POP3S}}
 {{range .Users}}
-{{.Name}}, password {{.Password}}. List the mailboxes, then read a message that
-says where it was kept; first by IMAP, then by POP3:
+{{.Name}}, password {{.Password}}. List what is there, then read a message that says
+on which store it lives; first by IMAP, then by POP3; or all with mutt:
 
   curl -sS --cacert {{$.Dir}}/cert.pem -u {{.Name}}:{{.Password}} 'imaps://localhost:{{$.IMAPS}}/'
   curl -sS --cacert {{$.Dir}}/cert.pem -u {{.Name}}:{{.Password}} 'imaps://localhost:{{$.IMAPS}}/INBOX;MAILINDEX=1'
@@ -166,7 +166,7 @@ says where it was kept; first by IMAP, then by POP3:
 {{end}}
 The configuration is {{.Dir}}/usher.toml, the accounts are shown by
 
-  usher account list -c {{.Dir}}/usher.toml
+  {{.Program}} account list -c {{.Dir}}/usher.toml
 
 Below, usher logs one line for each session. Ctrl-C ends everything.
 

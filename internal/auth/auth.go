@@ -19,6 +19,9 @@ import (
 // lets an address be.
 const maxName = 512
 
+// maxPassword is how long a password may be, in bytes: as long as a literal.
+const maxPassword = 4 << 10
+
 // Auth asks a Directory and checks passwords. It is safe for concurrent use.
 type Auth struct {
 	directory account.Directory
@@ -55,7 +58,7 @@ type nameError struct {
 func (e nameError) Unwrap() error { return e.error }
 
 // Login is the name, for the log.
-func (e nameError) Login() string { return e.name }
+func (e nameError) Login() string { return e.name[:min(len(e.name), maxName)] }
 
 // Password implements sasl.Verifier.
 func (v verifier) Password(ctx context.Context, authz, authn, password string) (sasl.Identity, error) {
@@ -78,7 +81,7 @@ func (v verifier) canonical(name string) string {
 }
 
 func (v verifier) verify(ctx context.Context, name, password string) (sasl.Identity, error) {
-	if !possible(name) || !possible(password) {
+	if !possible(name, maxName) || !possible(password, maxPassword) {
 		return sasl.Identity{}, v.auth.pretend(ctx, password, account.ErrRefused)
 	}
 	v.query.Name = name
@@ -99,8 +102,8 @@ func (v verifier) verify(ctx context.Context, name, password string) (sasl.Ident
 
 // possible tells whether a name or password can be anybody's. None is empty, and
 // none holds bytes that would break a line towards a backend.
-func possible(s string) bool {
-	return s != "" && len(s) <= maxName && utf8.ValidString(s) && !strings.ContainsAny(s, "\r\n\x00")
+func possible(s string, most int) bool {
+	return s != "" && len(s) <= most && utf8.ValidString(s) && !strings.ContainsAny(s, "\r\n\x00")
 }
 
 // check asks a proof. Hashes are made to be slow: no more run at once than there
@@ -124,7 +127,7 @@ func (a *Auth) check(ctx context.Context, p account.Proof, password string) erro
 
 // pretend takes the time that a check takes, for names that nobody has.
 func (a *Auth) pretend(ctx context.Context, password string, err error) error {
-	if len(password) <= maxName {
+	if len(password) <= maxPassword {
 		_ = a.check(ctx, *a.decoy.Load(), password)
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ type enterFunc = func(context.Context, *wire.Conn, route.Stop) error
 type Opener struct {
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	Resolve func(ctx context.Context, host string) ([]string, error) // to addresses
+	Own     func(netip.AddrPort) bool                                // whether we listen there; nil: nowhere
 
 	mu   sync.Mutex
 	sick map[string]time.Time // address → until when it is asked last
@@ -154,16 +156,22 @@ func (o *Opener) try(ctx context.Context, a address, left int, enter enterFunc) 
 	})()
 	if err := enter(ctx, c, a.stop); err != nil {
 		_ = c.Close()
-		o.note(a.addr, !isFinal(err))
+		o.note(a.addr, isAgain(err)) // what one login met, others need not
 		return nil, err
 	}
 	o.note(a.addr, false)
 	return c, nil
 }
 
+// errOwn says that a login would come back to us, and again, and again.
+var errOwn = errors.New("this is usher's own address: the account's host, the route or the backend is wrong")
+
 // connect dials one address, begins TLS where it is implicit, and waits for the
 // server's first word: a program that hangs still accepts connections.
 func (o *Opener) connect(ctx context.Context, a address, left int) (*wire.Conn, error) {
+	if ip, err := netip.ParseAddrPort(a.addr); err == nil && o.Own != nil && o.Own(ip) {
+		return nil, errOwn
+	}
 	until, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(ctx, connectBy(a.stop.ConnectTimeout, until, left))
 	defer cancel()

@@ -129,7 +129,8 @@ type Accounts struct {
 
 // Backend is one mail store, or several servers that hold the same mail. Its
 // name is what routes and accounts call it. The settings of [backend.default]
-// hold for every host that an account names and that is no backend.
+// hold for every host that an account names and that is no backend; its
+// addresses serve accounts without a host.
 type Backend struct {
 	// Where it listens, for every protocol: "imap1.example.org" or
 	// "imap1.example.org:1143". Ports default to the protocol's own.
@@ -176,8 +177,8 @@ type Login struct {
 }
 
 // Route says where logins go. The first block whose conditions all hold
-// decides; if none does, the account's own host; if it has none, the login is
-// refused.
+// decides; if none does, the account's own host; if it has none, the addresses
+// of [backend.default]; if there are none, the login is refused.
 type Route struct {
 	When When `toml:"when"`
 	// Where to: a backend's name; account, the host that the account's source

@@ -34,6 +34,7 @@ type entry struct {
 	ticket   login.Ticket
 	caps     string   // as announced last; "" if not known
 	untagged []string // for the client
+	bye      string   // the server's last words, if it has said any
 }
 
 // Enter implements login.Protocol.

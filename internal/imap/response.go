@@ -37,14 +37,14 @@ func (e *entry) next(tag string) (challenge string, r response, err error) {
 	for {
 		line, err := e.line()
 		switch {
+		case err != nil && e.bye != "":
+			return "", response{}, fmt.Errorf("the server says BYE: %.80q", e.bye)
 		case err != nil:
 			return "", response{}, err
 		case strings.HasPrefix(line, "+"):
 			return strings.TrimPrefix(line[1:], " "), response{}, nil
 		case strings.HasPrefix(line, "* "):
-			if err := e.hear(line); err != nil {
-				return "", response{}, err
-			}
+			e.hear(line)
 		case strings.HasPrefix(line, tag+" "):
 			r := parseResponse(line[len(tag)+1:])
 			e.note(r)
@@ -79,22 +79,21 @@ func isStatus(line string) bool {
 
 // hear takes an untagged line. Only status lines are for the client: ID is an
 // answer to us, and of BYE it learns by the end of the connection.
-func (e *entry) hear(line string) error {
+func (e *entry) hear(line string) {
 	if verb, list, _ := strings.Cut(line[2:], " "); strings.EqualFold(verb, "CAPABILITY") {
 		e.caps = list
-		return nil
+		return
 	}
 	r := parseResponse(line[2:])
 	switch r.status {
 	case "BYE":
-		return fmt.Errorf("the server says BYE: %.80q", r.text)
+		e.bye = r.text // the answer may still come
 	case "OK", "NO", "BAD":
 		e.note(r)
 		if len(e.untagged) < maxUntagged && r.code != "CAPABILITY" {
 			e.untagged = append(e.untagged, line)
 		}
 	}
-	return nil
 }
 
 // tagged reads the answer to a command.

@@ -48,6 +48,19 @@ func (s *scanner) end() error {
 	return nil
 }
 
+// tag reads a command's tag and the blank behind it. What is no tag is answered
+// with "*".
+func (s *scanner) tag() (string, error) {
+	tag, err := s.take(isTagChar)
+	if err == nil {
+		err = s.space()
+	}
+	if err != nil {
+		tag = "*"
+	}
+	return tag, err
+}
+
 func isAtomChar(b byte) bool {
 	return b > 0x20 && b < 0x7f && !strings.ContainsRune(`(){%*"\]`, rune(b))
 }

@@ -1,6 +1,7 @@
 package imap
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -36,20 +37,15 @@ var goodbyes = map[login.Goodbye]string{
 // command reads one command and does it.
 func (s *server) command(ctx context.Context) error {
 	line, err := s.conn.ReadLine()
-	if errors.Is(err, wire.ErrUnclean) {
-		return s.reject("*", err)
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, wire.ErrUnclean) {
 		return err
 	}
 	in := &scanner{s.conn, line}
-	tag, err := in.take(isTagChar)
+	tag := "*"
 	if err == nil {
-		err = in.space()
+		tag, err = in.tag()
 	}
-	if err != nil {
-		tag = "*"
-	} else {
+	if err == nil {
 		err = s.do(ctx, tag, in)
 	}
 	if errors.Is(err, errSyntax) || errors.Is(err, wire.ErrUnclean) {
@@ -244,7 +240,7 @@ func (s *server) refuse(tag string, err error) error {
 	words := refusals[r.Reason]
 	switch {
 	case r.Code != "": // the server's own
-		words = "NO [" + r.Code + "] " + r.Text
+		words = "NO [" + r.Code + "] " + cmp.Or(r.Text, "The mail server refused the login.")
 	case r.Text != "": // the account's own: it is meant to be seen
 		words = "NO [ALERT] " + r.Text
 	}

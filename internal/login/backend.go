@@ -22,6 +22,11 @@ const maxReferrals = 5
 
 // openBackend opens the target, and those to which its servers refer the login.
 func (d *Desk) openBackend(ctx context.Context, t route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error) {
+	if d, ok := t.(route.Dial); ok && d.Timeout > 0 { // for all servers together, referred ones too
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.Timeout)
+		defer cancel()
+	}
 	for range maxReferrals {
 		b, err := d.Backends.Open(ctx, t, enter)
 		var r *Referral
@@ -43,6 +48,7 @@ func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error
 	}
 	a.stop = s
 	a.Welcome, err = a.client.Protocol.Enter(ctx, b, t)
+	err = t.scrub(err, s.Login.Password != "")
 	var r *Referral
 	if errors.As(err, &r) {
 		r.from = s
@@ -68,10 +74,10 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 		return t, nil
 	}
 	for _, m := range a.desk.Towards {
-		if m.Name == l.Mechanism && m.Enter != nil {
+		if m.Name == l.Mechanism && m.Enter != nil && (m.Authz || l.Master == "") {
 			t.Mechanism = &m
 			return t, nil
 		}
 	}
-	return t, &Refusal{Reason: Misconfigured, Err: fmt.Errorf("towards %s: mechanism %q is not known", s, l.Mechanism)}
+	return t, &Refusal{Reason: Misconfigured, Err: fmt.Errorf("towards %s: mechanism %q is not known, or cannot say for whom the master %q logs in", s, l.Mechanism, l.Master)}
 }

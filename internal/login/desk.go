@@ -39,6 +39,7 @@ type Admission struct {
 
 	desk    *Desk
 	client  *Client
+	asked   time.Time // when the client had shown its password: what it took before is its own affair
 	who     sasl.Identity
 	release func() // gives the session's place back
 	stop    route.Stop
@@ -49,16 +50,22 @@ type Admission struct {
 // answer and calls Join. On error it answers by ReasonOf, and the conversation
 // goes on; Admit has waited and logged.
 func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Exchange) (*Admission, error) {
-	began := time.Now()
 	a := &Admission{desk: d, client: c, release: func() {}}
+	admitted := false
+	defer func() {
+		if !admitted { // also if something panicked
+			a.release()
+		}
+	}()
 	if err := a.open(ctx, mechanism, x); err != nil {
-		a.release()
 		d.logRefusal(a, err)
 		if ReasonOf(err) == BadLogin {
-			d.pace.wait(ctx, began, d.FailureDelay, a.stop.Addr != "")
+			_ = c.Conn.Flush() // what was answered before need not wait
+			d.pace.wait(ctx, a.asked, d.FailureDelay, a.stop.Addr != "")
 		}
 		return nil, err
 	}
+	admitted = true
 	return a, nil
 }
 
@@ -69,7 +76,7 @@ func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange)
 	if err != nil {
 		return err
 	}
-	a.who, err = m.Serve(ctx, x, d.Verifier(c)) // who is it?
+	a.who, err = m.Serve(ctx, x, verifier{d.Verifier(c), a}) // who is it?
 	if err != nil {
 		return because(CannotTell, err)
 	}
@@ -117,6 +124,24 @@ func (a *Admission) unplaced(err error) error {
 	return because(Unavailable, err)
 }
 
+// proofTime is how long the account sources and the check of a password may take
+// together.
+const proofTime = 10 * time.Second
+
+// A verifier bounds the time of another, and notes when it was asked.
+type verifier struct {
+	sasl.Verifier
+	admission *Admission
+}
+
+// Password implements sasl.Verifier.
+func (v verifier) Password(ctx context.Context, authz, authn, password string) (sasl.Identity, error) {
+	v.admission.asked = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	return v.Verifier.Password(ctx, authz, authn, password)
+}
+
 // Offered are the mechanisms that this client may use now.
 func (d *Desk) Offered(c *Client) []sasl.Mechanism {
 	return slices.DeleteFunc(slices.Clone(d.Mechanisms), func(m sasl.Mechanism) bool { return m.Clear && !c.Secured() })
@@ -154,14 +179,15 @@ func (a *Admission) blame(err error) error {
 // Admission and the client's Conn must not be used afterwards.
 func (a *Admission) Join() error {
 	d, c := a.desk, a.client
-	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
-		a.release()
-		_ = a.backend.Close()
-		return err
-	}
 	s := &session.Session{
 		ID: c.ID, Account: a.who.Account.Name, Protocol: c.Protocol.Info().Name,
 		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(),
+	}
+	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
+		a.release()
+		_ = a.backend.Close()
+		d.logSession(s, relay.Stats{Ended: relay.ClientFailed})
+		return err
 	}
 	d.Sessions.Add(s)
 	pair := relay.Pair{

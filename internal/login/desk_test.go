@@ -208,14 +208,23 @@ func TestMechanismsAreOfferedWhereTheyAreSafe(t *testing.T) {
 	}
 }
 
+// LOGIN has no place for the user's name: it would open the master's own mailbox.
+func TestAMasterNeverLogsInByAMechanismThatCannotNameTheUser(t *testing.T) {
+	s := newStage()
+	s.verifier(proven(&account.Account{Name: "ann", Place: account.Place{Password: "own", Master: "m", Mechanism: "LOGIN"}}))
+	if _, err := s.admit(t); login.ReasonOf(err) != login.Misconfigured {
+		t.Errorf("admitted, or refused as %v", err)
+	}
+}
+
 func TestTicketsSayWhoLogsIn(t *testing.T) {
 	s := newStage()
-	s.verifier(proven(&account.Account{Name: "ann", Place: account.Place{User: "a", Password: "own", Master: "m", Mechanism: "LOGIN", TLS: account.TLSStart}}))
+	s.verifier(proven(&account.Account{Name: "ann", Place: account.Place{User: "a", Password: "own", Master: "m", Mechanism: "PLAIN", TLS: account.TLSStart}}))
 	if _, err := s.admit(t); err != nil {
 		t.Fatal(err)
 	}
 	got := s.tickets[0]
-	if got.User != "a" || got.Password != "own" || got.Master != "m" || got.Mechanism.Name != "LOGIN" || got.TLS == nil || got.TLS.ServerName != "mail" {
+	if got.User != "a" || got.Password != "own" || got.Master != "m" || got.Mechanism.Name != "PLAIN" || got.TLS == nil || got.TLS.ServerName != "mail" {
 		t.Errorf("the ticket is %+v", got)
 	}
 	if c := got.Credentials(); c != (sasl.Credentials{Authz: "a", Authn: "m", Password: "own"}) {

@@ -34,7 +34,7 @@ func (d *Desk) logRefusal(a *Admission, err error) {
 	if a.stop.Addr != "" {
 		attrs = append(attrs, slog.String("target", a.stop.String()))
 	}
-	attrs = append(attrs, slog.String("err", scrub(err.Error(), a.secrets())))
+	attrs = append(attrs, slog.String("err", err.Error()))
 	d.Log.LogAttrs(context.Background(), slog.LevelWarn, "login refused", attrs...)
 }
 

@@ -118,7 +118,10 @@ func denied(d *account.Denied) error {
 // passedOn are response codes of servers that clients may see with the server's
 // own words, for IMAP (RFC 5530) and POP3 (RFC 2449, RFC 3206).
 func passedOn(code string) bool {
-	return !slices.Contains([]string{"", "AUTHENTICATIONFAILED", "AUTH", "UNAVAILABLE", "SYS/TEMP", "SERVERBUG", "SYS/PERM"}, code)
+	return !slices.Contains([]string{
+		"", "AUTHENTICATIONFAILED", "AUTH", "UNAVAILABLE", "SYS/TEMP", "SERVERBUG", "SYS/PERM",
+		"CAPABILITY", "PARSE", "REFERRAL", // which do not say why
+	}, code)
 }
 
 // Refused is the error of a server that answered a login with no. Words without

@@ -1,6 +1,7 @@
 package pop3
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -193,7 +194,7 @@ func (s *server) refuse(err error) error {
 	words := refusals[r.Reason]
 	switch {
 	case r.Code != "": // the server's own
-		words = "[" + r.Code + "] " + r.Text
+		words = "[" + r.Code + "] " + cmp.Or(r.Text, "The mail server refused the login.")
 	case r.Text != "": // the account's own: it is meant to be seen
 		words = "[AUTH] " + r.Text
 	}

@@ -228,7 +228,7 @@ func (e *end) write(b []byte) error {
 	return err
 }
 
-// closeWrite says that no more will come: TLS close_notify and TCP FIN.
+// closeWrite says that no more will come: TLS close_notify, else TCP FIN.
 func (e *end) closeWrite() {
 	if t, ok := e.Conn.(*tls.Conn); ok {
 		_ = t.CloseWrite() // the peer answers with its own close_notify: RFC 8446 §6.1

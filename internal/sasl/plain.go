@@ -7,7 +7,7 @@ import (
 )
 
 // Plain is RFC 4616: one message with everything.
-var Plain = Mechanism{Name: "PLAIN", Clear: true, Serve: servePlain, Enter: enterPlain}
+var Plain = Mechanism{Name: "PLAIN", Clear: true, Authz: true, Serve: servePlain, Enter: enterPlain}
 
 func servePlain(ctx context.Context, x Exchange, v Verifier) (Identity, error) {
 	msg, err := x.Initial("")

@@ -13,6 +13,7 @@ import (
 type Mechanism struct {
 	Name  string                                                              // "PLAIN"
 	Clear bool                                                                // shows the password to anyone who listens
+	Authz bool                                                                // can say for whom a master logs in
 	Serve func(ctx context.Context, x Exchange, v Verifier) (Identity, error) // the server's half
 	Enter func(x Exchange, c Credentials) error                               // the client's half; nil if none
 }

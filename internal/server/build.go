@@ -142,7 +142,8 @@ func (b *builder) backend(key string, c config.Backend) route.Backend {
 			}
 		}
 	}
-	if _, ok := mechanism(c.Login.Mechanism); c.Login.Mechanism != "" && !ok {
+	m, ok := mechanism(c.Login.Mechanism)
+	if c.Login.Mechanism != "" && !ok {
 		b.wrong("leave it out, or use one of "+mechanismNames(), key+".login.mechanism", "there is no mechanism %q", c.Login.Mechanism)
 	}
 	if c.Login.As != "master" {
@@ -152,8 +153,8 @@ func (b *builder) backend(key string, c config.Backend) route.Backend {
 	if r.Master == "" || r.MasterPassword == "" {
 		b.wrong("add name and password_file", key+".login", "a master has a name and a password")
 	}
-	if c.Login.Mechanism == "LOGIN" {
-		b.wrong("leave mechanism out", key+".login.mechanism", "LOGIN cannot say for whom a master logs in")
+	if ok && !m.Authz {
+		b.wrong("leave mechanism out", key+".login.mechanism", "%s cannot say for whom a master logs in", m.Name)
 	}
 	return r
 }

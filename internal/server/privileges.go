@@ -7,7 +7,10 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
+
+	"usher/internal/account/sql"
 )
 
 // dropPrivileges becomes the configured user if we are root: whoever talks to
@@ -37,21 +40,40 @@ func (s *Server) dropPrivileges() error {
 	return nil
 }
 
-// giveState gives the state folder, which is made if it is missing, and the
-// files in it to the user.
+// giveState gives the state folder, which is made if it is missing, and usher's
+// files in it to the user. A folder with other things in it is not usher's own.
 func (s *Server) giveState(uid, gid int) error {
 	dir := string(s.cfg.Server.State)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*"))
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
-	for _, file := range append(files, dir) {
+	give := []string{dir}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), sql.File) {
+			return s.mustOwn(dir, uid, e.Name())
+		}
+		give = append(give, filepath.Join(dir, e.Name()))
+	}
+	for _, file := range give {
 		if err := os.Lchown(file, uid, gid); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// mustOwn is for a folder that we do not touch: it must be the user's already.
+func (s *Server) mustOwn(dir string, uid int, found string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid {
+		return nil
+	}
+	return fmt.Errorf("state folder %s holds %q, which is not usher's: name a folder of its own in [server] state, or chown it", dir, found)
 }

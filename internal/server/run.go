@@ -34,6 +34,9 @@ func (s *Server) Run(ctx context.Context) error {
 		s.certs.current() // says now, not on the day of the renewal, if we may not read them any more
 	}
 	chain, err := s.openAccounts(ctx)
+	if ctx.Err() != nil {
+		return nil // told to stop before we began
+	}
 	if err != nil {
 		return err
 	}

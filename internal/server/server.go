@@ -46,6 +46,7 @@ type Server struct {
 // no sense. Nothing is opened yet.
 func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	b := &builder{cfg: cfg, log: log}
+	backends := backend.New()
 	s := &Server{cfg: cfg, log: log, sessions: &session.Registry{}, relay: relay.NewGoroutines()}
 	l := cfg.Limit
 	limits := &limit.Limits{
@@ -53,9 +54,10 @@ func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	}
 	s.desk = &login.Desk{
 		Mechanisms: b.mechanisms(), Towards: mechanisms,
-		Limits: limits, Routes: b.routes(), Backends: backend.New(), Sessions: s.sessions, Relay: s.relay, Log: log,
+		Limits: limits, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Relay: s.relay, Log: log,
 		Idle: time.Duration(l.IdleTimeout), FailureDelay: time.Duration(l.FailureDelay),
 	}
+	backends.Own = s.listensOn
 	b.listeners(s)
 	b.accounts(s)
 	return s, config.Join(b.mistakes)

@@ -5,13 +5,14 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"os"
 	"time"
 )
 
 // ReadLine returns the peer's next line without its end, which may be CRLF or
 // LF. What was written before is sent first, unless a whole line waits already:
-// answers to pipelined lines leave together. After any error but ErrUnclean
-// there are no more lines.
+// answers to pipelined lines leave together. After any error but ErrUnclean,
+// which comes with the line, there are no more lines.
 func (c *Conn) ReadLine() (string, error) { return c.keep(c.readLine) }
 
 func (c *Conn) readLine() (string, error) {
@@ -31,7 +32,7 @@ func (c *Conn) readLine() (string, error) {
 	}
 	line = bytes.TrimSuffix(line[:len(line)-1], []byte{'\r'})
 	if bytes.ContainsAny(line, "\r\x00") {
-		return "", ErrUnclean
+		return string(line), ErrUnclean
 	}
 	return string(line), nil
 }
@@ -97,6 +98,9 @@ func (c *Conn) over() bool {
 // prepare makes ready to read. The peer may think as long as the conversation
 // lasts; what it has begun to say it must finish within a step.
 func (c *Conn) prepare(buffered bool) error {
+	if err := c.expired(); err != nil {
+		return err // also with more to read: who sends much ahead must not outstay
+	}
 	if buffered {
 		return nil
 	}
@@ -111,6 +115,14 @@ func (c *Conn) prepare(buffered bool) error {
 	}
 	c.setReadDeadline(c.stepEnd())
 	return nil
+}
+
+// expired tells whether the conversation is over whatever the peer has sent.
+func (c *Conn) expired() error {
+	if until := c.bounds.Until; !until.IsZero() && time.Now().After(until) {
+		return c.explain(os.ErrDeadlineExceeded)
+	}
+	return c.explain(nil)
 }
 
 func (c *Conn) stepEnd() time.Time {
@@ -136,8 +148,7 @@ func (c *Conn) setReadDeadline(t time.Time) {
 // past is a deadline that ends a read at once.
 var past = time.Unix(1, 0)
 
-// Interrupt ends the read that waits now, and those to come that would wait, with
-// ErrInterrupted.
+// Interrupt ends the read that waits now and those to come with ErrInterrupted.
 // What is written afterwards still leaves.
 func (c *Conn) Interrupt() {
 	c.mu.Lock()

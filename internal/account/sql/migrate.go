@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -20,7 +21,7 @@ var migrations embed.FS
 // A database of a newer one is refused: it may say things about accounts that
 // this one would read over.
 func migrate(ctx context.Context, path string) (err error) {
-	unlock, err := lock(path)
+	unlock, err := lock(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func up(ctx context.Context, p *goose.Provider) error {
 // lock makes processes that start at the same time migrate one after the other.
 // It locks a file of its own: closing the database file would drop the locks
 // that SQLite holds on it.
-func lock(path string) (unlock func() error, err error) {
+func lock(ctx context.Context, path string) (unlock func() error, err error) {
 	f, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -64,10 +65,27 @@ func lock(path string) (unlock func() error, err error) {
 	if err := giveToOwner(f, filepath.Dir(path)); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+	if err := flock(ctx, f); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", f.Name(), err), f.Close())
 	}
 	return f.Close, nil // closing unlocks
+}
+
+// flock waits for the lock until ctx ends, for 10 seconds at most.
+func flock(ctx context.Context, f *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("another process holds it")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // giveToOwner gives a new file to the owner of its folder if root has made it.

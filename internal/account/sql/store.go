@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // File is the name of the database in the state folder.
@@ -18,8 +19,9 @@ type Store struct {
 	path string
 	made bool // by MakeStore, just now
 
-	mu   sync.Mutex
-	open *handles // the file as it is now; nil after Close
+	mu        sync.Mutex
+	open      *handles      // the file as it is now; nil after Close
+	reopening chan struct{} // closed when the one that opens the file anew is done; nil: nobody does
 }
 
 // OpenStore opens the database in the folder state, which must be there: an
@@ -103,8 +105,9 @@ func (s *Store) Close() error {
 }
 
 var (
-	errClosed = errors.New("the account database has been closed")
-	errEmpty  = errors.New("the file is empty; put a backup in its place")
+	errClosed    = errors.New("the account database has been closed")
+	errReopening = errors.New("the file was replaced or damaged, and is being opened again")
+	errEmpty     = errors.New("the file is empty; put a backup in its place")
 )
 
 // use runs f with the file as it is now. It notices when the file has been
@@ -123,41 +126,77 @@ func (s *Store) use(ctx context.Context, f func(*handles) error) error {
 }
 
 func (s *Store) acquire(ctx context.Context) (*handles, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.open == nil {
-		return nil, errClosed
-	}
 	info, err := os.Stat(s.path)
 	if err != nil {
 		return nil, err
 	}
-	if !os.SameFile(info, s.open.file) || s.open.suspect.Load() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open != nil && (!os.SameFile(info, s.open.file) || s.open.suspect.Load()) {
 		if err := s.reopen(ctx, info); err != nil {
 			return nil, err
 		}
+	}
+	switch {
+	case s.open == nil:
+		return nil, errClosed
+	case s.open.suspect.Load():
+		return nil, errReopening
 	}
 	s.open.users++
 	return s.open, nil
 }
 
-// reopen replaces the handles. The old ones go first: SQLite shares an open
-// file's journal among all that have it open. When it fails, the old ones stay
-// marked, and the next look-up tries again.
+// reopen replaces the handles. One caller does it, without the lock; the others
+// wait for it as long as they can. When it fails, the old handles stay marked,
+// and the next look-up tries again.
 func (s *Store) reopen(ctx context.Context, now os.FileInfo) error {
+	if s.reopening != nil {
+		return s.waitForReopen(ctx)
+	}
 	if now.Size() == 0 {
 		return errEmpty // to make tables in it would make every account unknown
 	}
 	s.open.suspect.Store(true)
-	_ = s.open.retire() // of a file that is gone or damaged: nothing in it is still to be saved
-	if err := migrate(ctx, s.path); err != nil {
+	_ = s.open.retire() // first: SQLite shares a file's journal among all that have it open
+	done := make(chan struct{})
+	s.reopening = done
+	s.mu.Unlock()
+	h, err := reopened(ctx, s.path)
+	s.mu.Lock()
+	s.reopening = nil
+	close(done)
+	switch {
+	case err != nil:
 		return err
-	}
-	h, err := openHandles(ctx, s.path)
-	if err != nil {
-		return err
+	case s.open == nil: // closed meanwhile
+		return h.close()
 	}
 	s.open = h
+	return nil
+}
+
+func reopened(ctx context.Context, path string) (*handles, error) {
+	if err := migrate(ctx, path); err != nil {
+		return nil, err
+	}
+	return openHandles(ctx, path)
+}
+
+// patience is how long a look-up waits for another one that opens the file.
+const patience = 2 * time.Second
+
+// waitForReopen gives the lock away and waits.
+func (s *Store) waitForReopen(ctx context.Context) error {
+	done := s.reopening
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(patience):
+	}
 	return nil
 }
 
