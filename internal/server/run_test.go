@@ -7,11 +7,14 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"usher/internal/listen"
 
 	"go.uber.org/goleak"
 )
@@ -168,5 +171,82 @@ func TestAnAccountSourceThatDoesNotOpenEndsTheStart(t *testing.T) {
 	s.Ready = func([]net.Addr) { t.Error("it serves without accounts") }
 	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "state")) {
 		t.Errorf("Run: %v", err)
+	}
+}
+
+// A host that is usher itself is a slip that must not cost every socket.
+func TestAServerNeverDialsItself(t *testing.T) {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := free.Addr().String()
+	_ = free.Close()
+	addr, stop := run(t, strings.Replace(settings(own, "0s"), "127.0.0.1:0", own, 1))
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nc.Close() }()
+	_ = nc.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(nc, "a LOGIN ann secret\r\n")
+	in := bufio.NewReader(nc)
+	_, _ = in.ReadString('\n')
+	if line, err := in.ReadString('\n'); !strings.HasPrefix(line, "a NO [UNAVAILABLE]") {
+		t.Errorf("heard %q %v", line, err)
+	}
+	if err := stop(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+}
+
+func TestOwnAddresses(t *testing.T) {
+	for _, c := range []struct {
+		listens, dials string
+		own            bool
+	}{
+		{"127.0.0.1:0", "127.0.0.1", true},
+		{"127.0.0.1:0", "127.0.0.2", false},
+		{"0.0.0.0:0", "127.0.0.2", true},
+		{"0.0.0.0:0", "192.0.2.1", false},
+		{"[::]:0", "127.0.0.1", true},
+	} {
+		ln, err := net.Listen("tcp", c.listens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Server{listeners: []*listen.Listener{{Net: ln}}}
+		port := uint16(ln.Addr().(*net.TCPAddr).Port)
+		if got := s.listensOn(netip.AddrPortFrom(netip.MustParseAddr(c.dials), port)); got != c.own {
+			t.Errorf("listening on %s, %s is own: %v", c.listens, c.dials, got)
+		}
+		if s.listensOn(netip.AddrPortFrom(netip.MustParseAddr(c.dials), port+1)) {
+			t.Errorf("another port of %s is own", c.dials)
+		}
+		_ = ln.Close()
+	}
+}
+
+// Whoever names a shared folder as state does not see its other files change
+// hands.
+func TestTheStateFolderIsGivenAwayOnlyIfItIsUshersOwn(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string) {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := &Server{cfg: parse(t, dir, fmt.Sprintf("[server]\nstate = %q\n[[listen]]\nprotocol = \"imap\"\ntls = \"none\"\n", dir))}
+	write("accounts.db")
+	write("accounts.db-wal")
+	if err := s.giveState(os.Getuid(), os.Getgid()); err != nil {
+		t.Errorf("usher's own files: %v", err)
+	}
+	write("passwd")
+	if err := s.giveState(os.Getuid()+1, os.Getgid()); err == nil || !strings.Contains(err.Error(), "passwd") {
+		t.Errorf("somebody else's file: %v", err)
+	}
+	if err := s.giveState(os.Getuid(), os.Getgid()); err != nil {
+		t.Errorf("a folder that is the user's already: %v", err)
 	}
 }

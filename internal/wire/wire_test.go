@@ -347,3 +347,19 @@ func TestALongAnswerDoesNotPileUp(t *testing.T) {
 		t.Errorf("%d bytes arrived, or others", len(got))
 	}
 }
+
+// A client that sends everything at once does not stay longer than others.
+func TestWhatWasSentAheadDoesNotOutliveTheConversation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := wire.New(record(strings.Repeat("LOGIN\r\n", 10), 4096), wire.Bounds{Until: time.Now().Add(3 * time.Second)})
+		for n := 0; ; n++ {
+			if _, err := c.ReadLine(); err != nil {
+				if n != 4 || !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("line %d: %v", n, err)
+				}
+				return
+			}
+			time.Sleep(time.Second) // the answer takes so long
+		}
+	})
+}

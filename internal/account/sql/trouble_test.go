@@ -251,3 +251,33 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// While somebody holds the lock on a file that was replaced, look-ups fail in
+// time, and nobody waits for another's wait.
+func TestAHeldLockBlocksNobody(t *testing.T) {
+	state := t.TempDir()
+	s := open(t, state)
+	add(t, s, ann)
+	path := filepath.Join(state, File)
+	held, err := lock(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, path, path+".new")
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	for range 3 {
+		if _, err := s.Get(ctx, ann["user"]); err == nil || errors.Is(err, account.ErrUnknown) {
+			t.Errorf("while the lock is held: %v", err)
+		}
+	}
+	if err := held(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Get(t.Context(), ann["user"]); err != nil {
+		t.Errorf("after it was released: %v", err)
+	}
+}
