@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"usher/internal/login"
-	"usher/internal/sasl"
+	"usher/internal/transcript"
 )
 
 // answers are all that a client may hear whom nobody lets in.
@@ -18,7 +18,7 @@ var answers = regexp.MustCompile(`^(` +
 
 // FuzzServe says anything to the command reader.
 func FuzzServe(f *testing.F) {
-	seeds(f, "client", "C", func(s string) { f.Add(s) })
+	transcript.Seeds(f, "client", "C", func(s string) { f.Add(s) })
 	for _, s := range []string{
 		"a LOGIN {4294967296}\r\n", "a LOGIN {4294967296+}\r\n", "a LOGIN {3+}\r\nann {6+}\r\nsecret\r\n",
 		"a ID (\"name\" {3+}\r\nfoo)\r\n", "a AUTHENTICATE PLAIN\r\nAGFubgBzZWNyZXQ=\r\n", "a LOGIN {3+}\r\na\x00n x\r\n",
@@ -27,7 +27,7 @@ func FuzzServe(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, says string) {
-		heard, _ := serve(t, says)
+		heard, _ := transcript.Serve(t, Protocol{}, says)
 		for _, line := range heard {
 			if !answers.MatchString(line) {
 				t.Errorf("the client heard %q", line)
@@ -39,24 +39,9 @@ func FuzzServe(f *testing.F) {
 	})
 }
 
-// tickets are the ways to log in, by a number.
-func ticket(user, password string, how byte) login.Ticket {
-	t := login.Ticket{User: user, Password: password}
-	if how&1 != 0 {
-		t.Master = "master"
-	}
-	switch how >> 1 & 3 {
-	case 1:
-		t.Mechanism = &sasl.Plain
-	case 2:
-		t.Mechanism = &sasl.Login
-	}
-	return t
-}
-
 // FuzzEnter is any server.
 func FuzzEnter(f *testing.F) {
-	seeds(f, "backend", "S", func(s string) {
+	transcript.Seeds(f, "backend", "S", func(s string) {
 		for how := range byte(6) {
 			f.Add(s, "ann", "secret", how)
 		}
@@ -65,7 +50,7 @@ func FuzzEnter(f *testing.F) {
 	f.Add("* OK x\r\n* NO {4294967296}\r\n", "ann", "secret", byte(0))
 	f.Add("* OK x\r\n"+strings.Repeat("* NO {1}\r\nx\r\n", 50), "ann", "secret", byte(0))
 	f.Fuzz(func(t *testing.T, says, user, password string, how byte) {
-		w, heard, err := enter(t, says, ticket(user, password, how))
+		w, heard, err := transcript.Enter(t, Protocol{}, says, transcript.Ticket(user, password, how))
 		if err == nil {
 			cleanWelcome(t, w)
 		}

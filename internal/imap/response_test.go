@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"usher/internal/login"
+	"usher/internal/transcript"
 )
 
 func TestStatusResponses(t *testing.T) {
@@ -74,7 +75,7 @@ func TestAServerThatNeverStopsIsLeft(t *testing.T) {
 		"challenges of a login": "* OK [CAPABILITY AUTH=LOGIN] hello\r\n" + strings.Repeat("+ \r\n", 1<<17),
 	} {
 		for how := range byte(6) {
-			if _, _, err := enter(t, says, ticket("ann", "secret", how)); err == nil {
+			if _, _, err := transcript.Enter(t, Protocol{}, says, transcript.Ticket("ann", "secret", how)); err == nil {
 				t.Errorf("%s: the login succeeded", name)
 			}
 		}
@@ -84,7 +85,7 @@ func TestAServerThatNeverStopsIsLeft(t *testing.T) {
 func TestALiteralOfFourGigabytesTakesNoMemory(t *testing.T) {
 	most := 200.0 // allocations: none of them is large, or the next line is wrong
 	got := testing.AllocsPerRun(5, func() {
-		heard, _ := serve(t, "a LOGIN {4294967295}\r\nb LOGIN ann {4294967295}\r\nc LOGIN {4294967295+}\r\n")
+		heard, _ := transcript.Serve(t, Protocol{}, "a LOGIN {4294967295}\r\nb LOGIN ann {4294967295}\r\nc LOGIN {4294967295+}\r\n")
 		if !strings.HasPrefix(heard[len(heard)-1], "* BYE") {
 			t.Errorf("heard %q", heard)
 		}
@@ -97,7 +98,7 @@ func TestALiteralOfFourGigabytesTakesNoMemory(t *testing.T) {
 func TestAServersAlertsReachTheClientButNotWithoutEnd(t *testing.T) {
 	says := "* OK [CAPABILITY IMAP4rev1] hello\r\n* NO [ALERT] first\r\n* 5 EXISTS\r\n" +
 		strings.Repeat("* NO [ALERT] more\r\n", 100) + "L OK [CAPABILITY IMAP4rev1 IDLE] in\r\n"
-	w, _, err := enter(t, says, ticket("ann", "secret", 0))
+	w, _, err := transcript.Enter(t, Protocol{}, says, transcript.Ticket("ann", "secret", 0))
 	if err != nil || len(w.Untagged) != maxUntagged || w.Untagged[0] != "* NO [ALERT] first" {
 		t.Errorf("%d lines are kept, at first %.1q: %v", len(w.Untagged), w.Untagged, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"usher/internal/transcript"
 	"usher/internal/wire"
 )
 
@@ -42,7 +43,7 @@ func TestStringsAreReadByTheGrammar(t *testing.T) {
 		{"literal8", "~{3+}", "~", "{3+}", nil}, // not before login: the rest is no blank
 	} {
 		first, more, _ := strings.Cut(c.in, "\r\n")
-		s := &scanner{wire.New(record(more), wire.Bounds{}), first}
+		s := &scanner{wire.New(transcript.Record(more), wire.Bounds{}), first}
 		got, err := s.astring()
 		if got != c.want || !errors.Is(err, c.err) || err == nil && s.rest != c.rest {
 			t.Errorf("%s: got %q, rest %q, %v; want %q, rest %q, %v", c.name, got, s.rest, err, c.want, c.rest, c.err)
@@ -52,11 +53,11 @@ func TestStringsAreReadByTheGrammar(t *testing.T) {
 
 func TestALiteralIsAskedForOnlyIfItWaits(t *testing.T) {
 	for announced, want := range map[string]string{"{3}": "+ OK\r\n", "{3+}": "", "{4097}": ""} {
-		p := record("abc\r\n")
+		p := transcript.Record("abc\r\n")
 		s := &scanner{wire.New(p, wire.Bounds{}), announced}
 		_, _ = s.astring()
 		_ = s.conn.Flush()
-		if got := p.heard.String(); got != want {
+		if got := p.Heard.String(); got != want {
 			t.Errorf("%s: the client heard %q, want %q", announced, got, want)
 		}
 	}
@@ -128,7 +129,7 @@ func TestTagsAndBadCommands(t *testing.T) {
 		"a1 ID (":                   "a1" + bad,
 		`a1 ID ("a""b")`:            "a1" + bad,
 	} {
-		heard, _ := serve(t, in+"\r\n")
+		heard, _ := transcript.Serve(t, Protocol{}, in+"\r\n")
 		if len(heard) < 2 || heard[1] != want {
 			t.Errorf("%q: heard %q, want %q", in, heard, want)
 		}
@@ -136,7 +137,7 @@ func TestTagsAndBadCommands(t *testing.T) {
 }
 
 func TestAnUnknownCommandTakesItsLiteralsAlong(t *testing.T) {
-	heard, asked := serve(t, "a APPEND x {23+}\r\nb LOGIN eve stolen\r\nxyz\r\nc NOOP\r\n")
+	heard, asked := transcript.Serve(t, Protocol{}, "a APPEND x {23+}\r\nb LOGIN eve stolen\r\nxyz\r\nc NOOP\r\n")
 	if got := heard[len(heard)-1]; got != "c OK Nothing to do" || asked > 0 {
 		t.Errorf("the end is %q; %d logins were tried: %q", got, asked, heard)
 	}
@@ -149,7 +150,7 @@ func TestTheRestOfACommandWithAnUncleanLiteralIsNoCommand(t *testing.T) {
 		"a SELECT {3+}\r\na\x00n {3+}\r\nabc\r\nc NOOP\r\n",
 		"a SELECT {3+}\r\nabc a\x00b\r\nc NOOP\r\n",
 	} {
-		heard, asked := serve(t, says)
+		heard, asked := transcript.Serve(t, Protocol{}, says)
 		if len(heard) != 3 || !strings.HasPrefix(heard[1], "a BAD ") || heard[2] != "c OK Nothing to do" || asked > 0 {
 			t.Errorf("%q: heard %q, %d logins were tried", says, heard, asked)
 		}
@@ -158,7 +159,7 @@ func TestTheRestOfACommandWithAnUncleanLiteralIsNoCommand(t *testing.T) {
 
 func TestTheRestOfATooLongAnswerIsNoCommand(t *testing.T) {
 	long := strings.Repeat("x", wire.MaxLine)
-	heard, asked := serve(t, "a AUTHENTICATE PLAIN\r\n"+long+"b LOGIN eve stolen\r\n")
+	heard, asked := transcript.Serve(t, Protocol{}, "a AUTHENTICATE PLAIN\r\n"+long+"b LOGIN eve stolen\r\n")
 	if got := heard[len(heard)-1]; got != "* BYE Too much before login." || asked > 0 {
 		t.Errorf("the end is %q; %d logins were tried", got, asked)
 	}

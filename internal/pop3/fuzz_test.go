@@ -5,9 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	"usher/internal/login"
-	"usher/internal/sasl"
+	"usher/internal/transcript"
 )
 
 // answers are all that a client may hear whom nobody lets in: none of them is
@@ -19,7 +17,7 @@ var answers = regexp.MustCompile(`^(` +
 
 // FuzzServe says anything to the command reader.
 func FuzzServe(f *testing.F) {
-	seeds(f, "client", "C", func(s string) { f.Add(s) })
+	transcript.Seeds(f, "client", "C", func(s string) { f.Add(s) })
 	for _, s := range []string{
 		"USER ann\r\nPASS secret\r\n", "USER ann\r\nUSER bob\r\nPASS\r\nPASS x\r\n", "AUTH PLAIN\r\n*\r\n", "AUTH\r\nLANG *\r\nLANG x\r\n",
 		"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n", "AUTH LOGIN =\r\n\r\n", strings.Repeat("NOOP\r\n", 300), strings.Repeat("\x00\r\n", 20),
@@ -27,7 +25,7 @@ func FuzzServe(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, says string) {
-		heard, _ := serve(t, says)
+		heard, _ := transcript.Serve(t, Protocol{}, says)
 		for _, line := range heard {
 			if !answers.MatchString(line) {
 				t.Errorf("the client heard %q", line)
@@ -39,24 +37,9 @@ func FuzzServe(f *testing.F) {
 	})
 }
 
-// ticket is one of the ways to log in, by a number.
-func ticket(user, password string, how byte) login.Ticket {
-	t := login.Ticket{User: user, Password: password}
-	if how&1 != 0 {
-		t.Master = "master"
-	}
-	switch how >> 1 & 3 {
-	case 1:
-		t.Mechanism = &sasl.Plain
-	case 2:
-		t.Mechanism = &sasl.Login
-	}
-	return t
-}
-
 // FuzzEnter is any server.
 func FuzzEnter(f *testing.F) {
-	seeds(f, "backend", "S", func(s string) {
+	transcript.Seeds(f, "backend", "S", func(s string) {
 		for how := range byte(6) {
 			f.Add(s, "ann", "secret", how)
 		}
@@ -64,7 +47,7 @@ func FuzzEnter(f *testing.F) {
 	})
 	f.Add("+OK\r\n+OK\r\nSASL PLAIN\r\n.\r\n+ \r\n+OK\r\n", "ann", "secret", byte(1))
 	f.Fuzz(func(t *testing.T, says, user, password string, how byte) {
-		w, heard, err := enter(t, says, ticket(user, password, how))
+		w, heard, err := transcript.Enter(t, Protocol{}, says, transcript.Ticket(user, password, how))
 		if err == nil && (strings.ContainsAny(w.Text, "\r\n\x00") || w.Capabilities != "" || len(w.Untagged) > 0) {
 			t.Errorf("the client would hear %+v", w)
 		}

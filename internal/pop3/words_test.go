@@ -7,6 +7,7 @@ import (
 
 	"usher/internal/login"
 	"usher/internal/sasl"
+	"usher/internal/transcript"
 	"usher/internal/wire"
 )
 
@@ -107,18 +108,18 @@ func TestBadCommandsAreAnsweredAndCounted(t *testing.T) {
 		"LANG en":           "+OK i-default English it is",
 		"APOP ann c4c9334b": bad,
 	} {
-		if heard, _ := serve(t, in+"\r\n"); len(heard) < 2 || heard[1] != want {
+		if heard, _ := transcript.Serve(t, Protocol{}, in+"\r\n"); len(heard) < 2 || heard[1] != want {
 			t.Errorf("%q: heard %q, want %q", in, heard, want)
 		}
 	}
-	heard, _ := serve(t, strings.Repeat("HELO\r\n", 50))
+	heard, _ := transcript.Serve(t, Protocol{}, strings.Repeat("HELO\r\n", 50))
 	if n := len(heard); n > 11 || heard[n-1] != "-ERR Too many bad commands." {
 		t.Errorf("%d lines were heard, at the end %q", n, heard[n-1])
 	}
 }
 
 func TestANameHoldsForOnePassword(t *testing.T) {
-	heard, asked := serve(t, "USER ann\r\nPASS wrong\r\nPASS again\r\nUSER ann\r\nPASS \r\n")
+	heard, asked := transcript.Serve(t, Protocol{}, "USER ann\r\nPASS wrong\r\nPASS again\r\nUSER ann\r\nPASS \r\n")
 	want := []string{
 		"+OK usher ready", "+OK Password, please", "-ERR [AUTH] Authentication failed.", "-ERR USER must come first.",
 		"+OK Password, please", "-ERR [AUTH] Authentication failed.",
@@ -130,7 +131,7 @@ func TestANameHoldsForOnePassword(t *testing.T) {
 
 func TestTheRestOfATooLongAnswerIsNoCommand(t *testing.T) {
 	long := strings.Repeat("x", wire.MaxLine)
-	heard, asked := serve(t, "AUTH PLAIN\r\n"+long+"USER eve\r\nPASS stolen\r\n")
+	heard, asked := transcript.Serve(t, Protocol{}, "AUTH PLAIN\r\n"+long+"USER eve\r\nPASS stolen\r\n")
 	if got := heard[len(heard)-1]; got != "-ERR Too much before login." || asked > 0 {
 		t.Errorf("the end is %q; %d logins were tried", got, asked)
 	}
@@ -138,8 +139,8 @@ func TestTheRestOfATooLongAnswerIsNoCommand(t *testing.T) {
 
 // A challenge is base64, in which + is a letter.
 func TestAChallengeMayBeginWithAPlus(t *testing.T) {
-	tk := ticket("ann", "secret", 4) // LOGIN
-	_, heard, err := enter(t, "+OK\r\n+OK\r\nSASL LOGIN\r\n.\r\n+ +vv8\r\n+ +w==\r\n+OK in\r\n", tk)
+	tk := transcript.Ticket("ann", "secret", 4) // LOGIN
+	_, heard, err := transcript.Enter(t, Protocol{}, "+OK\r\n+OK\r\nSASL LOGIN\r\n.\r\n+ +vv8\r\n+ +w==\r\n+OK in\r\n", tk)
 	want := []string{"CAPA", "AUTH LOGIN", "YW5u", "c2VjcmV0"}
 	if err != nil || strings.Join(heard, "\n") != strings.Join(want, "\n") {
 		t.Errorf("the server heard %q: %v", heard, err)
@@ -154,7 +155,7 @@ func TestAServerThatNeverStopsIsLeft(t *testing.T) {
 		"garbage":              "+OK\r\n" + strings.Repeat("hello\r\n", 1<<17),
 	} {
 		for how := range byte(6) {
-			if _, _, err := enter(t, says, ticket("ann", "secret", how)); err == nil {
+			if _, _, err := transcript.Enter(t, Protocol{}, says, transcript.Ticket("ann", "secret", how)); err == nil {
 				t.Errorf("%s: the login succeeded", name)
 			}
 		}
@@ -173,12 +174,12 @@ func TestTheServerIsToldWhatTheClientSaid(t *testing.T) {
 		{"a master", "+OK\r\n+OK\r\nSASL PLAIN\r\n.\r\n+OK in\r\n", login.Ticket{User: "ann", Password: "x", Master: "m"}, "CAPA\nAUTH PLAIN YW5uAG0AeA=="},
 		{"LOGIN", "+OK\r\n+OK\r\nSASL LOGIN\r\n.\r\n+ \r\n+ \r\n+OK in\r\n", login.Ticket{User: "ann", Password: "x", Mechanism: &sasl.Login}, "CAPA\nAUTH LOGIN\nYW5u\neA=="},
 	} {
-		_, heard, err := enter(t, c.says, c.ticket)
+		_, heard, err := transcript.Enter(t, Protocol{}, c.says, c.ticket)
 		if got := strings.Join(heard, "\n"); got != c.want || err != nil {
 			t.Errorf("%s: the server heard %q %v, want %q", c.name, got, err, c.want)
 		}
 	}
-	_, heard, err := enter(t, "+OK\r\n+OK\r\n", login.Ticket{User: "ann", Password: "x\r\nDELE 1"})
+	_, heard, err := transcript.Enter(t, Protocol{}, "+OK\r\n+OK\r\n", login.Ticket{User: "ann", Password: "x\r\nDELE 1"})
 	if !errors.Is(err, wire.ErrUnclean) || strings.Contains(strings.Join(heard, "\n"), "DELE") {
 		t.Errorf("the server heard %q (%v)", heard, err)
 	}

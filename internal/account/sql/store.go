@@ -126,25 +126,24 @@ func (s *Store) use(ctx context.Context, f func(*handles) error) error {
 }
 
 func (s *Store) acquire(ctx context.Context) (*handles, error) {
-	info, err := os.Stat(s.path)
-	if err != nil {
-		return nil, err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open != nil && (!os.SameFile(info, s.open.file) || s.open.suspect.Load()) {
+	for until := time.Now().Add(patience); time.Now().Before(until); {
+		info, err := os.Stat(s.path)
+		switch {
+		case s.open == nil:
+			return nil, errClosed
+		case err != nil:
+			return nil, err
+		case os.SameFile(info, s.open.file) && !s.open.suspect.Load():
+			s.open.users++
+			return s.open, nil
+		}
 		if err := s.reopen(ctx, info); err != nil {
 			return nil, err
 		}
 	}
-	switch {
-	case s.open == nil:
-		return nil, errClosed
-	case s.open.suspect.Load():
-		return nil, errReopening
-	}
-	s.open.users++
-	return s.open, nil
+	return nil, errReopening
 }
 
 // reopen replaces the handles. One caller does it, without the lock; the others

@@ -1,4 +1,4 @@
-package imap
+package transcript
 
 import (
 	"bytes"
@@ -23,29 +23,30 @@ import (
 	"usher/internal/wire"
 )
 
-// A tape is a peer that has said all it will say, and keeps what it hears.
-type tape struct {
+// A Tape is a peer that has said all it will say, and keeps what it hears.
+type Tape struct {
 	net.Conn // nil: nothing else is called
 	says     *bytes.Reader
-	heard    bytes.Buffer
+	Heard    bytes.Buffer
 }
 
-func record(says string) *tape { return &tape{says: bytes.NewReader([]byte(says))} }
+// Record makes a peer of what it says.
+func Record(says string) *Tape { return &Tape{says: bytes.NewReader([]byte(says))} }
 
-func (p *tape) Read(b []byte) (int, error)       { return p.says.Read(b) }
-func (p *tape) Write(b []byte) (int, error)      { return p.heard.Write(b) }
-func (p *tape) SetReadDeadline(time.Time) error  { return nil }
-func (p *tape) SetWriteDeadline(time.Time) error { return nil }
-func (p *tape) SetDeadline(time.Time) error      { return nil }
-func (p *tape) Close() error                     { return nil }
+func (p *Tape) Read(b []byte) (int, error)       { return p.says.Read(b) }
+func (p *Tape) Write(b []byte) (int, error)      { return p.Heard.Write(b) }
+func (p *Tape) SetReadDeadline(time.Time) error  { return nil }
+func (p *Tape) SetWriteDeadline(time.Time) error { return nil }
+func (p *Tape) SetDeadline(time.Time) error      { return nil }
+func (p *Tape) Close() error                     { return nil }
 
 // read is how many bytes were taken from it.
-func (p *tape) read() int { return int(p.says.Size()) - p.says.Len() }
+func (p *Tape) read() int { return int(p.says.Size()) - p.says.Len() }
 
 // lines are what it heard, which must be whole lines.
-func (p *tape) lines(t testing.TB) []string {
+func (p *Tape) lines(t testing.TB) []string {
 	t.Helper()
-	text := p.heard.String()
+	text := p.Heard.String()
 	if text == "" {
 		return nil
 	}
@@ -61,8 +62,8 @@ func (p *tape) lines(t testing.TB) []string {
 	return lines
 }
 
-// seeds gives f all that a party says in the transcripts.
-func seeds(f *testing.F, section, says string, add func(string)) {
+// Seeds gives a fuzz target all that a party says in the transcripts.
+func Seeds(f *testing.F, section, says string, add func(string)) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		f.Fatal("no transcripts in testdata")
@@ -128,16 +129,17 @@ func closedDesk() (d *login.Desk, asked *int) {
 // clientBounds are those of package listen.
 var clientBounds = wire.Bounds{Bytes: 64 << 10, Lines: 200}
 
-// serve plays what a client says against a closed desk.
-func serve(t testing.TB, says string) (heard []string, asked int) {
+// Serve plays what a client says against a desk that lets nobody in. It returns
+// what the client heard and how many logins the desk was asked for.
+func Serve(t testing.TB, proto login.Protocol, says string) (heard []string, asked int) {
 	t.Helper()
 	d, n := closedDesk()
-	p := record(says)
+	p := Record(says)
 	c := &login.Client{
-		Conn: wire.New(p, clientBounds), Protocol: Protocol{},
+		Conn: wire.New(p, clientBounds), Protocol: proto,
 		Terms: login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways},
 	}
-	_ = Protocol{}.Serve(context.Background(), c, d)
+	_ = proto.Serve(context.Background(), c, d)
 	_ = c.Conn.Close()
 	if most := clientBounds.Bytes + 2*wire.MaxLine; p.read() > most {
 		t.Errorf("%d bytes were read, at most %d may be", p.read(), most)
@@ -148,18 +150,34 @@ func serve(t testing.TB, says string) (heard []string, asked int) {
 	return p.lines(t), *n
 }
 
-// enter plays what a server says against Enter.
-func enter(t testing.TB, says string, ticket login.Ticket) (w login.Welcome, heard []string, err error) {
+// Enter plays what a server says against a protocol's Enter. It returns also what
+// the server heard.
+func Enter(t testing.TB, proto login.Protocol, says string, ticket login.Ticket) (w login.Welcome, heard []string, err error) {
 	t.Helper()
 	const most = 256 << 10 // package backend's
-	p := record(says)
+	p := Record(says)
 	c := wire.New(p, wire.Bounds{Bytes: most})
-	ticket.Client = &login.Client{Protocol: Protocol{}}
-	w, err = Protocol{}.Enter(context.Background(), c, ticket)
+	ticket.Client = &login.Client{Protocol: proto}
+	w, err = proto.Enter(context.Background(), c, ticket)
 	_ = c.Flush()
 	_ = c.Close()
 	if p.read() > most+2*wire.MaxLine {
 		t.Errorf("%d bytes were read of a server that never stops", p.read())
 	}
 	return w, p.lines(t), err
+}
+
+// Ticket is one of the ways to log in, by a number.
+func Ticket(user, password string, how byte) login.Ticket {
+	t := login.Ticket{User: user, Password: password}
+	if how&1 != 0 {
+		t.Master = "master"
+	}
+	switch how >> 1 & 3 {
+	case 1:
+		t.Mechanism = &sasl.Plain
+	case 2:
+		t.Mechanism = &sasl.Login
+	}
+	return t
 }
