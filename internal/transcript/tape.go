@@ -33,12 +33,23 @@ type Tape struct {
 // Record makes a peer of what it says.
 func Record(says string) *Tape { return &Tape{says: bytes.NewReader([]byte(says))} }
 
-func (p *Tape) Read(b []byte) (int, error)       { return p.says.Read(b) }
-func (p *Tape) Write(b []byte) (int, error)      { return p.Heard.Write(b) }
-func (p *Tape) SetReadDeadline(time.Time) error  { return nil }
+// Read implements net.Conn.
+func (p *Tape) Read(b []byte) (int, error) { return p.says.Read(b) }
+
+// Write implements net.Conn.
+func (p *Tape) Write(b []byte) (int, error) { return p.Heard.Write(b) }
+
+// SetReadDeadline implements net.Conn.
+func (p *Tape) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn.
 func (p *Tape) SetWriteDeadline(time.Time) error { return nil }
-func (p *Tape) SetDeadline(time.Time) error      { return nil }
-func (p *Tape) Close() error                     { return nil }
+
+// SetDeadline implements net.Conn.
+func (p *Tape) SetDeadline(time.Time) error { return nil }
+
+// Close implements net.Conn.
+func (p *Tape) Close() error { return nil }
 
 // read is how many bytes were taken from it.
 func (p *Tape) read() int { return int(p.says.Size()) - p.says.Len() }
