@@ -31,8 +31,9 @@ vet:
 lint:
 	$(TOOL) golangci-lint run ./...
 
+# Not cached: many tests run the program itself, of which go test does not know.
 unit:
-	$(GO) test -race ./...
+	$(GO) test -race -count=1 ./...
 
 # Every fuzz target for FUZZTIME.
 fuzz:
