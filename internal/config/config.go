@@ -50,9 +50,10 @@ type Server struct {
 	// Further names and addresses that mean "this machine". This version does
 	// not act on them yet.
 	OwnNames []string `toml:"own_names,omitempty"`
-	// What copies the bytes of sessions that are logged in.
-	// Default: "goroutine".
-	Relay string `toml:"relay" default:"goroutine" oneof:"goroutine"`
+	// What copies the bytes of sessions that are logged in: epoll, for many of
+	// them, on Linux; goroutine, the plain one, which other systems have only.
+	// Default: "epoll".
+	Relay string `toml:"relay" default:"epoll" oneof:"epoll goroutine"`
 	// How the log is written, to standard error: auto is coloured text on a
 	// terminal and logfmt elsewhere.
 	// Default: "auto".

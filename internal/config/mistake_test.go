@@ -47,8 +47,8 @@ func TestMistakes(t *testing.T) {
 			`2:12: listen[0].protocol: "http" is none of imap, pop3: choose one of them`,
 			`3:7: listen[0].tls: "" is none of none, starttls, implicit: choose one of them`,
 		}},
-		{"the only word", "server.relay = 'gorutine'\n", []string{
-			`1:16: server.relay: "gorutine" is none of goroutine: write "goroutine", or leave it out`,
+		{"a slip in a word", "server.relay = 'gorutine'\n", []string{
+			`1:16: server.relay: "gorutine" is none of epoll, goroutine: did you mean "goroutine"?`,
 		}},
 		{"not text", "server.user = 5\nserver.state = ['x']\n", []string{
 			`1:15: server.user: a whole number, not text: write it in quotes: "…"`,

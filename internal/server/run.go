@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -33,6 +34,12 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.certs != nil {
 		s.certs.current() // says now, not on the day of the renewal, if we may not read them any more
 	}
+	engine, closeEngine, err := relay.Open(s.cfg.Server.Relay)
+	if err != nil {
+		return fmt.Errorf("relay: %w", err)
+	}
+	defer func() { _ = closeEngine() }()
+	s.desk.Relay = engine
 	chain, err := s.openAccounts(ctx)
 	if ctx.Err() != nil {
 		return nil // told to stop before we began
@@ -138,7 +145,7 @@ func (s *Server) drain(conversed <-chan struct{}, abort func()) {
 
 func (s *Server) dismiss() {
 	for _, left := range s.sessions.List() {
-		s.relay.Kick(uint64(left.ID), relay.Shutdown)
+		s.desk.Relay.Kick(uint64(left.ID), relay.Shutdown)
 	}
 }
 

@@ -19,7 +19,6 @@ import (
 	"usher/internal/limit"
 	"usher/internal/listen"
 	"usher/internal/login"
-	"usher/internal/relay"
 	"usher/internal/route"
 	"usher/internal/sasl"
 	"usher/internal/session"
@@ -39,7 +38,6 @@ type Server struct {
 	listeners []*listen.Listener
 	addrs     []string // of listeners
 	sessions  *session.Registry
-	relay     *relay.Goroutines
 }
 
 // New builds a server. The error is config.Mistakes if the configuration makes
@@ -47,14 +45,14 @@ type Server struct {
 func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	b := &builder{cfg: cfg, log: log}
 	backends := backend.New()
-	s := &Server{cfg: cfg, log: log, sessions: &session.Registry{}, relay: relay.NewGoroutines()}
+	s := &Server{cfg: cfg, log: log, sessions: &session.Registry{}}
 	l := cfg.Limit
 	limits := &limit.Limits{
 		LoginsPerAddress: l.LoginsPerAddress, SessionsPerUser: l.SessionsPerUser, SessionsPerUserAddress: l.SessionsPerUserAddress,
 	}
 	s.desk = &login.Desk{
 		Mechanisms: b.mechanisms(), Towards: mechanisms,
-		Limits: limits, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Relay: s.relay, Log: log,
+		Limits: limits, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: log,
 		Idle: time.Duration(l.IdleTimeout), FailureDelay: time.Duration(l.FailureDelay),
 	}
 	backends.Own = s.listensOn

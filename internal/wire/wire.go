@@ -89,7 +89,7 @@ func (c *Conn) StartTLS(ctx context.Context, start func(net.Conn) *tls.Conn) err
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	t := start(c.raw)
+	t := start(relay.NewSocket(c.raw))
 	c.setReadDeadline(c.stepEnd())
 	_ = c.raw.SetWriteDeadline(c.writeEnd())
 	if err := t.HandshakeContext(ctx); err != nil {

@@ -140,10 +140,10 @@ func leg(t testing.TB, version uint16, nearIsServer bool) (near relay.Leg, far p
 	}
 	server, client := TLS(version)
 	if nearIsServer {
-		near.TLS = tls.Server(a, server)
+		near.TLS = tls.Server(relay.NewSocket(a), server)
 		far.Conn = tls.Client(b, client)
 	} else {
-		near.TLS = tls.Client(a, client)
+		near.TLS = tls.Client(relay.NewSocket(a), client)
 		far.Conn = tls.Server(b, server)
 	}
 	shakeHands(t, near.TLS, far.Conn.(*tls.Conn))
