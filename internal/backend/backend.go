@@ -43,7 +43,7 @@ type Opener struct {
 
 // New returns an Opener that uses the system's network.
 func New() *Opener {
-	d := &net.Dialer{KeepAlive: 2 * time.Minute}
+	d := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Minute, Interval: -1, Count: -1}} // the rest as the system has it
 	d.SetMultipathTCP(false)
 	return &Opener{Dial: d.DialContext, Resolve: net.DefaultResolver.LookupHost, sick: map[string]time.Time{}}
 }

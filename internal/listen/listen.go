@@ -20,15 +20,15 @@ import (
 	"usher/internal/wire"
 )
 
-// keepAlive is how often a silent client is asked whether it is there: often
-// enough for the tables of NAT routers, seldom enough for telephones.
-const keepAlive = 2 * time.Minute
+// keepAliveAfter is when a silent client is asked whether it is there: early
+// enough for the tables of NAT routers, late enough for telephones.
+const keepAliveAfter = 2 * time.Minute
 
 // Own listens on an address of this machine. The error says what to do.
 func Own(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	lc.SetMultipathTCP(false) // MPTCP, Go's default, breaks socket options
-	lc.KeepAlive = keepAlive
+	keepAlive(&lc)
 	ln, err := lc.Listen(ctx, "tcp", addr)
 	if err == nil {
 		return ln, nil

@@ -131,12 +131,14 @@ func (pr *pair) saidAll(side int) bool {
 	if !from.gone || len(g.rest) > 0 {
 		return true
 	}
-	g.closeWrite()
-	if g.gone && len(from.rest) == 0 {
-		pr.end(pr.why)
-		return false
+	over := g.gone && len(from.rest) == 0
+	if !over || g.tls != nil { // the end of a pair closes its sockets anyway
+		g.closeWrite()
 	}
-	return true
+	if over {
+		pr.end(pr.why)
+	}
+	return !over
 }
 
 // linger bounds how long one side may go on after the other has left.
