@@ -61,15 +61,14 @@ func (s *Server) writePasswords(name string, passwords map[string]string) error 
 
 // configure chooses ports and writes dovecot.conf.
 func (s *Server) configure() error {
-	for _, addr := range []*string{&s.IMAP, &s.IMAPS, &s.POP3, &s.POP3S} {
-		var err error
-		if *addr, err = freeAddr(); err != nil {
-			return err
-		}
+	addrs, err := freeAddrs(4)
+	if err != nil {
+		return err
 	}
+	s.IMAP, s.IMAPS, s.POP3, s.POP3S = addrs[0], addrs[1], addrs[2], addrs[3]
 	t := template.Must(template.New("dovecot.conf").Funcs(template.FuncMap{"port": port}).Parse(conf))
 	var b strings.Builder
-	err := t.Execute(&b, struct {
+	err = t.Execute(&b, struct {
 		*Server
 		User, Group, Greeting, Extra string
 		Masters                      bool
@@ -90,17 +89,21 @@ func (s *Server) configure() error {
 
 func (s *Server) configFile() string { return filepath.Join(s.Dir, "dovecot.conf") }
 
-// freeAddr returns an address nobody listens on. The port is below the kernel's
-// own range: no outgoing connection takes it before Dovecot does, or during a Restart.
-func freeAddr() (string, error) {
-	for range 100 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000))
-		l, err := net.Listen("tcp", addr)
-		if err == nil {
-			return addr, l.Close()
+// freeAddrs returns addresses on which nobody listens, each another. The ports
+// are below the kernel's own range: no outgoing connection takes them before
+// Dovecot does, or during a Restart.
+func freeAddrs(n int) (addrs []string, err error) {
+	for range 100 * n {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close() // until all are found: none comes twice
+		if addrs = append(addrs, l.Addr().String()); len(addrs) == n {
+			return addrs, nil
 		}
 	}
-	return "", fmt.Errorf("no free port on 127.0.0.1")
+	return nil, fmt.Errorf("no %d free ports on 127.0.0.1", n)
 }
 
 func port(addr string) string {
