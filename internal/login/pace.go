@@ -14,7 +14,7 @@ const maxPace = 10 * time.Second
 // asked about is answered as late as the last one that was.
 type pace struct{ backend atomic.Int64 } // nanoseconds
 
-// wait returns when a refusal is due: at least delay after it began.
+// wait returns when a refusal is due: at least delay after the password was shown.
 func (p *pace) wait(ctx context.Context, began time.Time, delay time.Duration, asked bool) {
 	if asked {
 		p.backend.Store(int64(min(time.Since(began), maxPace)))
