@@ -35,7 +35,7 @@ func NewEpoll() (*Epoll, error) {
 	return e, nil
 }
 
-// Close ends the loops. There must be no pairs any more.
+// Close ends the loops, and the pairs that are left with Shutdown.
 func (e *Epoll) Close() error {
 	for _, l := range e.loops {
 		l.tell(func() { l.stopped = true })
@@ -49,14 +49,15 @@ func (e *Epoll) loop(id uint64) *loop { return e.loops[id%uint64(len(e.loops))] 
 // Start implements Engine.
 func (e *Epoll) Start(p Pair, done func(Stats)) {
 	pr := &pair{
-		id: p.ID, place: -1, idle: p.Idle, farewell: p.Farewell, done: done,
+		id: p.ID, slot: -1, place: -1, idle: p.Idle, farewell: p.Farewell, done: done,
 		legs: [2]leg{{left: ClientLeft, failed: ClientFailed}, {left: BackendClosed, failed: BackendFailed}},
 	}
 	errClient := pr.legs[client].take(p.Client)
 	errServer := pr.legs[server].take(p.Server)
+	pr.moved()
 	l := e.loop(p.ID)
 	pr.loop = l
-	l.tell(func() {
+	told := l.tell(func() {
 		switch {
 		case errClient != nil:
 			pr.end(ClientFailed)
@@ -66,6 +67,9 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 			l.start(pr, p.Client.Pending, p.Server.Pending)
 		}
 	})
+	if !told {
+		pr.end(Shutdown)
+	}
 }
 
 // Kick implements Engine. Whether there is such a pair is known to its loop
@@ -73,14 +77,14 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 func (e *Epoll) Kick(id uint64, why Ending) bool {
 	hit := make(chan bool, 1)
 	l := e.loop(id)
-	l.tell(func() {
+	told := l.tell(func() {
 		pr := l.pairs[id]
 		hit <- pr != nil
 		if pr != nil {
 			pr.dismiss(why)
 		}
 	})
-	return <-hit
+	return told && <-hit
 }
 
 // take gets the descriptor of a leg's socket out of Go's poller, which must not
@@ -119,19 +123,24 @@ func socketOf(t *tls.Conn) *Socket {
 	return s
 }
 
-// tell has the loop do something. It may be called by any goroutine.
-func (l *loop) tell(do func()) {
-	l.mu.Lock()
-	l.told = append(l.told, do)
-	wake := len(l.told) == 1
-	l.mu.Unlock()
-	if wake {
-		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	}
-}
-
 // orders are what others have told the loop.
 type orders struct {
-	mu   sync.Mutex
-	told []func()
+	mu     sync.Mutex
+	told   []func()
+	wake   int  // eventfd
+	closed bool // the loop takes no more
+}
+
+// tell has the loop do something, and returns false if it has ended. It may be
+// called by any goroutine.
+func (o *orders) tell(do func()) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return false
+	}
+	if o.told = append(o.told, do); len(o.told) == 1 {
+		_, _ = unix.Write(o.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // cannot block: it is non-blocking, and counts
+	}
+	return true
 }

@@ -64,6 +64,7 @@ type running struct {
 	idle           atomic.Int64 // nanoseconds; 0: never
 	timer          *time.Timer  // fires when the pair may be idle
 	last           atomic.Int64 // when a byte moved, in Unix nanoseconds
+	quiet          atomic.Int64 // since when it may be called idle: last, or when one side left
 	ended          atomic.Pointer[Ending]
 	dismissal      sync.Once
 }
@@ -152,10 +153,11 @@ func (r *running) leave(dst, src *end, err error) {
 	if dst == r.client {
 		linger = int64(clientLinger)
 	}
+	r.quiet.Store(time.Now().UnixNano()) // however long it was at rest before
 	if limit := r.idle.Load(); limit == 0 || limit > linger {
 		r.idle.Store(linger) // the other side has this long between bytes to finish
-		r.watch()
 	}
+	r.watch()
 }
 
 // fail ends both directions at once.
@@ -168,19 +170,23 @@ func (r *running) fail(why Ending) {
 // one stands.
 func (r *running) end(why Ending) bool { return r.ended.CompareAndSwap(nil, &why) }
 
-func (r *running) moved() { r.last.Store(time.Now().UnixNano()) }
+func (r *running) moved() {
+	now := time.Now().UnixNano()
+	r.last.Store(now)
+	r.quiet.Store(now)
+}
 
 // watch sets the timer to the moment at which the pair would be idle.
 func (r *running) watch() {
 	if limit := r.idle.Load(); limit > 0 {
-		r.timer.Reset(time.Until(time.Unix(0, r.last.Load()+limit)))
+		r.timer.Reset(time.Until(time.Unix(0, r.quiet.Load()+limit)))
 	} else {
 		r.timer.Stop()
 	}
 }
 
 func (r *running) checkIdle() {
-	if time.Since(time.Unix(0, r.last.Load())) < time.Duration(r.idle.Load()) {
+	if time.Since(time.Unix(0, r.quiet.Load())) < time.Duration(r.idle.Load()) {
 		r.watch()
 		return
 	}

@@ -19,7 +19,6 @@ const (
 type loop struct {
 	orders
 	epoll   int
-	wake    int // eventfd
 	stopped bool
 	ended   chan struct{}
 	pairs   map[uint64]*pair
@@ -40,14 +39,19 @@ func newLoop() (*loop, error) {
 		_ = unix.Close(ep)
 		return nil, err
 	}
-	l := &loop{epoll: ep, wake: wake, ended: make(chan struct{}), pairs: map[uint64]*pair{}, buf: make([]byte, bulk)}
-	return l, unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1})
+	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}); err != nil {
+		_, _ = unix.Close(ep), unix.Close(wake)
+		return nil, err
+	}
+	l := &loop{epoll: ep, ended: make(chan struct{}), pairs: map[uint64]*pair{}, buf: make([]byte, bulk)}
+	l.wake = wake
+	return l, nil
 }
 
 // run serves until stopped.
 func (l *loop) run() {
 	defer close(l.ended)
-	defer func() { _, _ = unix.Close(l.epoll), unix.Close(l.wake) }()
+	defer l.close()
 	events := make([]unix.EpollEvent, batch)
 	for !l.stopped {
 		n, err := unix.EpollWait(l.epoll, events, l.timeout())
@@ -61,6 +65,21 @@ func (l *loop) run() {
 		l.free = append(l.free, l.freed...)
 		l.freed = l.freed[:0]
 	}
+}
+
+// close ends what is left. Orders that come later are refused.
+func (l *loop) close() {
+	l.mu.Lock()
+	l.closed = true
+	told := l.told
+	l.mu.Unlock()
+	for _, do := range told {
+		do()
+	}
+	for _, pr := range l.pairs {
+		pr.end(Shutdown)
+	}
+	_, _ = unix.Close(l.epoll), unix.Close(l.wake)
 }
 
 func (l *loop) handle(ev unix.EpollEvent) {
@@ -96,7 +115,6 @@ func (l *loop) start(pr *pair, fromClient, fromServer []byte) {
 		l.slots = append(l.slots, nil)
 	}
 	l.slots[pr.slot] = pr
-	pr.last = time.Now()
 	l.watch(pr)
 	for side, pending := range [][]byte{fromClient, fromServer} {
 		if len(pending) > 0 && !pr.over && !pr.pass(side, pending) {
@@ -112,7 +130,7 @@ func (l *loop) start(pr *pair, fromClient, fromServer []byte) {
 
 // forget takes a pair out.
 func (l *loop) forget(pr *pair) {
-	if l.pairs[pr.id] != pr {
+	if pr.slot < 0 {
 		return // never started
 	}
 	delete(l.pairs, pr.id)
@@ -154,7 +172,7 @@ func (d *deadlines) Pop() any {
 
 // watch sets the time at which a pair will be looked at.
 func (l *loop) watch(pr *pair) {
-	switch pr.due = pr.last.Add(pr.idle); {
+	switch pr.due = pr.quiet.Add(pr.idle); {
 	case pr.idle == 0:
 	case pr.place < 0:
 		heap.Push(&l.idles, pr)
@@ -174,7 +192,7 @@ func (l *loop) timeout() int {
 // expire ends the pairs that were idle for too long.
 func (l *loop) expire() {
 	for len(l.idles) > 0 && !time.Now().Before(l.idles[0].due) {
-		if pr := l.idles[0]; time.Since(pr.last) >= pr.idle {
+		if pr := l.idles[0]; time.Since(pr.quiet) >= pr.idle {
 			pr.dismiss(Idled)
 		} else {
 			l.watch(pr)

@@ -24,7 +24,8 @@ type pair struct {
 	place    int       // among the loop's deadlines; -1: not there
 	legs     [2]leg
 	idle     time.Duration
-	last     time.Time
+	last     time.Time // when a byte moved
+	quiet    time.Time // since when it may be called idle: last, or when one side left
 	farewell string
 	why      Ending
 	over     bool
@@ -41,6 +42,7 @@ type leg struct {
 	shut     bool      // it was told that no more comes
 	midLine  bool      // the last thing written to it did not end a line
 	received uint64
+	queued   bool   // the loop will come back to it
 	left     Ending // what its end means
 	failed   Ending // what an error of it means
 }
@@ -66,7 +68,7 @@ func (pr *pair) ready(side int, events uint32) {
 // stops after a while: others wait.
 func (pr *pair) move(side int) {
 	g, to := &pr.legs[side], &pr.legs[1-side]
-	for left := budget; !g.gone && len(to.rest) == 0; left-- {
+	for left := budget; g.heard(to); left-- {
 		if left == 0 {
 			pr.again(side)
 			break
@@ -91,11 +93,23 @@ func (pr *pair) move(side int) {
 // again comes back to a side when others have had their turn. TLS may hold
 // decrypted bytes of which epoll does not know.
 func (pr *pair) again(side int) {
+	g := &pr.legs[side]
+	if g.queued {
+		return
+	}
+	g.queued = true
 	pr.loop.tell(func() {
+		g.queued = false
 		if !pr.over {
 			pr.move(side)
 		}
 	})
+}
+
+// heard tells whether a side is read now: while the other takes what it says,
+// and while it takes itself what TLS answers it (RFC 8446 §4.6.3).
+func (g *leg) heard(to *leg) bool {
+	return !g.gone && len(to.rest) == 0 && len(g.rest) < 2*bulk
 }
 
 // stop is called when one side has no more to say now, or ever. It returns
@@ -120,7 +134,6 @@ func (pr *pair) leave(side int) bool {
 	if pr.why == "" {
 		pr.why = g.left
 	}
-	pr.linger(1 - side)
 	return pr.saidAll(1 - side)
 }
 
@@ -130,6 +143,9 @@ func (pr *pair) saidAll(side int) bool {
 	g, from := &pr.legs[side], &pr.legs[1-side]
 	if !from.gone || len(g.rest) > 0 {
 		return true
+	}
+	if !g.shut {
+		pr.linger(side)
 	}
 	over := g.gone && len(from.rest) == 0
 	if !over || g.tls != nil { // the end of a pair closes its sockets anyway
@@ -147,17 +163,23 @@ func (pr *pair) linger(side int) {
 	if side == client {
 		most = clientLinger
 	}
+	pr.quiet = time.Now() // however long it was at rest before
 	if pr.idle == 0 || pr.idle > most {
 		pr.idle = most
-		pr.loop.watch(pr)
 	}
+	pr.loop.watch(pr)
 }
 
 // pass writes to the other side what one has said.
 func (pr *pair) pass(from int, b []byte) bool {
 	pr.legs[from].received += uint64(len(b))
-	pr.last = time.Now()
+	pr.moved()
 	return pr.write(1-from, b)
+}
+
+func (pr *pair) moved() {
+	pr.last = time.Now()
+	pr.quiet = pr.last
 }
 
 // write writes to one side; what does not fit waits. It returns false when the
@@ -181,7 +203,7 @@ func (pr *pair) write(side int, b []byte) bool {
 
 // flush writes the rest that is due to one side.
 func (pr *pair) flush(side int) {
-	g, from := &pr.legs[side], &pr.legs[1-side]
+	g := &pr.legs[side]
 	rest := g.rest
 	g.rest = nil
 	if _, err := g.writeSocket(rest); err != nil {
@@ -189,12 +211,14 @@ func (pr *pair) flush(side int) {
 		return
 	}
 	if len(g.rest) == 0 {
-		pr.last = time.Now()
+		pr.moved()
 		if !pr.saidAll(side) {
 			return
 		}
-		if from.tls != nil && !from.gone {
-			pr.again(1 - side)
+		for s := range pr.legs {
+			if pr.legs[s].tls != nil && !pr.legs[s].gone {
+				pr.again(s)
+			}
 		}
 	}
 	pr.arm()
@@ -218,7 +242,7 @@ func (pr *pair) arm() {
 	for side := range pr.legs {
 		g, to := &pr.legs[side], &pr.legs[1-side]
 		var want uint32
-		if !g.gone && len(to.rest) == 0 {
+		if g.heard(to) {
 			want |= unix.EPOLLIN
 		}
 		if len(g.rest) > 0 {
@@ -251,8 +275,11 @@ func (pr *pair) dismiss(why Ending) {
 		if !pr.write(client, []byte(pr.farewell)) {
 			return
 		}
-		if g.tls != nil {
-			_ = g.tls.CloseWrite()
+	}
+	for side := range pr.legs {
+		// Within a line the client hears no TLS goodbye either: what it has is not whole.
+		if g := &pr.legs[side]; g.tls != nil && len(g.rest) == 0 && !g.midLine {
+			g.closeWrite()
 		}
 	}
 	pr.end(why)
@@ -270,6 +297,9 @@ func (pr *pair) end(why Ending) {
 	pr.loop.forget(pr)
 	for side := range pr.legs {
 		if g := &pr.legs[side]; g.fd >= 0 {
+			if g.armed != 0 { // close alone would not do it while somebody else has the socket
+				_ = unix.EpollCtl(pr.loop.epoll, unix.EPOLL_CTL_DEL, g.fd, nil)
+			}
 			_ = unix.Close(g.fd)
 			g.fd, g.rest = -1, nil // the number is somebody else's from here on
 		}
