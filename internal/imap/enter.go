@@ -3,7 +3,6 @@ package imap
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -77,7 +76,7 @@ func (e *entry) startTLS(ctx context.Context) error {
 		return nil
 	}
 	if e.caps != "" && !has(e.caps, "STARTTLS") {
-		return misconfigured("the server does not offer STARTTLS; choose another tls for this backend")
+		return login.Misconfiguration("the server does not offer STARTTLS; choose another tls for this backend")
 	}
 	_ = e.conn.WriteLine(tagTLS, " STARTTLS")
 	r, err := e.tagged(tagTLS)
@@ -85,14 +84,10 @@ func (e *entry) startTLS(ctx context.Context) error {
 		return fmt.Errorf("STARTTLS: %w", err)
 	}
 	if r.status != "OK" {
-		return misconfigured(fmt.Sprintf("the server refuses STARTTLS: %.80q", r.text))
+		return login.Misconfiguration("the server refuses STARTTLS: %.80q", r.text)
 	}
 	e.caps, e.untagged = "", nil // told in clear, they count no more: RFC 9051 §6.2.1
 	return e.conn.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Client(nc, cfg) })
-}
-
-func misconfigured(what string) error {
-	return &login.Refusal{Reason: login.Misconfigured, Err: errors.New(what)}
 }
 
 // learn asks for the capabilities if the login depends on them: LOGINDISABLED in
@@ -140,13 +135,13 @@ func (e *entry) tryLogin() (response, error) {
 		m = &sasl.Plain
 	}
 	if m != nil && !has(e.caps, "AUTH="+m.Name) {
-		return response{}, misconfigured("the server does not offer AUTH=" + m.Name)
+		return response{}, login.Misconfiguration("the server does not offer AUTH=%s", m.Name)
 	}
 	if m != nil {
 		return e.authenticate(m)
 	}
 	if disabled {
-		return response{}, misconfigured("the server forbids LOGIN here (LOGINDISABLED): encrypt with tls = \"starttls\" or \"implicit\", or allow it at the server")
+		return response{}, login.Misconfiguration("the server forbids LOGIN here (LOGINDISABLED): encrypt with tls = \"starttls\" or \"implicit\", or allow it at the server")
 	}
 	return e.loginCommand()
 }

@@ -3,7 +3,6 @@ package login
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"usher/internal/route"
 	"usher/internal/wire"
@@ -62,8 +61,8 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password}
 	if l.Password != "" {
 		if !a.who.Proven {
-			return t, &Refusal{Reason: Misconfigured, Err: fmt.Errorf(
-				"nobody checks the password of %q: the account has none, and usher has its own password for %s", a.who.Account.Name, s)}
+			return t, Misconfiguration(
+				"nobody checks the password of %q: the account has none, and usher has its own password for %s", a.who.Account.Name, s)
 		}
 		t.Password = l.Password
 	}
@@ -79,5 +78,5 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 			return t, nil
 		}
 	}
-	return t, &Refusal{Reason: Misconfigured, Err: fmt.Errorf("towards %s: mechanism %q is not known, or cannot say for whom the master %q logs in", s, l.Mechanism, l.Master)}
+	return t, Misconfiguration("towards %s: mechanism %q is not known, or cannot say for whom the master %q logs in", s, l.Mechanism, l.Master)
 }

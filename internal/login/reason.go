@@ -56,6 +56,12 @@ func (r *Refusal) Unwrap() error { return r.Err }
 // Final tells whether asking another address would not help.
 func (r *Refusal) Final() bool { return r.Reason != Unavailable }
 
+// Misconfiguration is the refusal of a login that waiting will not help; the
+// words are for the log and say what to do.
+func Misconfiguration(format string, args ...any) error {
+	return &Refusal{Reason: Misconfigured, Err: fmt.Errorf(format, args...)}
+}
+
 // because gives an error a reason unless it has one of its own.
 func because(r Reason, err error) error {
 	var refusal *Refusal

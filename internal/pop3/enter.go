@@ -3,7 +3,6 @@ package pop3
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -104,13 +103,9 @@ func (e *entry) startTLS(ctx context.Context) error {
 		return fmt.Errorf("STLS: %w", err)
 	}
 	if !r.ok {
-		return misconfigured(fmt.Sprintf("the server refuses STLS (%.80q); choose another tls for this backend", r.text))
+		return login.Misconfiguration("the server refuses STLS (%.80q); choose another tls for this backend", r.text)
 	}
 	return e.conn.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Client(nc, cfg) })
-}
-
-func misconfigured(what string) error {
-	return &login.Refusal{Reason: login.Misconfigured, Err: errors.New(what)}
 }
 
 // utf8 passes the client's wish on. A server that does not know it never sends
@@ -134,7 +129,7 @@ func (e *entry) login() (reply, error) {
 	case e.offers(m.Name): // asked first: some servers answer an unknown mechanism like a wrong password
 		return e.auth(m)
 	case must:
-		return reply{}, misconfigured("the server does not offer SASL " + m.Name)
+		return reply{}, login.Misconfiguration("the server does not offer SASL %s", m.Name)
 	}
 	if r, err := e.ask("USER ", e.ticket.User); err != nil || !r.ok {
 		return r, err
