@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+)
+
+// A Selector chooses sessions. All that it names must fit; the zero value
+// chooses every session.
+type Selector struct {
+	User    string `json:"user,omitempty"`    // a name, or a pattern with * and ?
+	Session string `json:"session,omitempty"` // an ID
+	Backend string `json:"backend,omitempty"` // its name in the configuration, or a host
+}
+
+// Matches tells whether a session is chosen. Nothing is compared by case.
+func (s Selector) Matches(x Session) bool {
+	return (s.User == "" || glob(strings.ToLower(s.User), strings.ToLower(x.User))) &&
+		(s.Session == "" || strings.EqualFold(s.Session, x.ID)) &&
+		(s.Backend == "" || x.on(s.Backend))
+}
+
+// on tells whether a session's mailbox is on a backend, or on a host with or
+// without its port.
+func (x Session) on(where string) bool {
+	addr := x.Target[strings.LastIndexByte(x.Target, '/')+1:]
+	host, _, _ := net.SplitHostPort(addr)
+	for _, name := range []string{x.Backend, host, addr} {
+		if strings.EqualFold(where, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// glob tells whether all of a name fits a pattern, in which * stands for any
+// characters and ? for one. On a mismatch only the last * takes one character
+// more: no pattern takes longer than the product of both lengths.
+func glob(pattern, name string) bool {
+	star, tried := -1, 0 // where the last * is, and where in the name what follows it was tried
+	p, n := 0, 0
+	for n < len(name) {
+		_, size := utf8.DecodeRuneInString(name[n:])
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, tried = p, n
+			p++
+		case p < len(pattern) && pattern[p] == '?':
+			p, n = p+1, n+size
+		case strings.HasPrefix(pattern[p:], name[n:n+size]):
+			p, n = p+size, n+size
+		case star >= 0:
+			_, size := utf8.DecodeRuneInString(name[tried:])
+			tried += size
+			p, n = star+1, tried
+		default:
+			return false
+		}
+	}
+	return strings.Trim(pattern[p:], "*") == ""
+}
+
+// errEverybody keeps a slip of the fingers from kicking everybody.
+var errEverybody = errors.New(`a kick needs a user, a session or a backend; the user "*" is everybody`)
+
+// query is the selector as it stands in an address.
+func (s Selector) query() url.Values {
+	q := url.Values{}
+	for name, field := range s.fields() {
+		if *field != "" {
+			q.Set(name, *field)
+		}
+	}
+	return q
+}
+
+// selector reads what query writes. What it does not know it refuses: an older
+// process must not answer for more sessions than it was asked for.
+func selector(q url.Values) (Selector, error) {
+	var s Selector
+	fields := s.fields()
+	for name, values := range q {
+		field := fields[name]
+		if field == nil || len(values) != 1 {
+			return s, fmt.Errorf("cannot select sessions by %d times %.40q; use each of user, session and backend once at most", len(values), name)
+		}
+		*field = values[0]
+	}
+	return s, nil
+}
+
+func (s *Selector) fields() map[string]*string {
+	return map[string]*string{"user": &s.User, "session": &s.Session, "backend": &s.Backend}
+}

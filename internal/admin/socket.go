@@ -1,0 +1,147 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxPath leaves room in the 107 bytes of a unix socket's name for ".PID" and for
+// the private folder.
+const maxPath = 107 - len(".4194304") - len("~/s")
+
+// checkPath tells whether a socket can be put at path, and whether one is there.
+func checkPath(path string) (found bool, err error) {
+	if len(path) > maxPath {
+		return false, fmt.Errorf("the admin socket cannot be %s: that is %d bytes, and a unix socket's name has room for %d; choose a shorter admin in [server]", path, len(path), maxPath)
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return false, nil //nolint:nilerr // whatever is wrong with the folder, bind will say so
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return false, fmt.Errorf("the admin socket cannot be %s: there is a file that is no socket; remove it, or choose another admin in [server]", path)
+	}
+	return true, nil
+}
+
+// own is the name that is this process's alone.
+func (s *Server) own() string { return sibling(s.Path, s.pid) }
+
+// private is a name for what others are not to see yet.
+func (s *Server) private() string { return s.own() + "~" }
+
+func sibling(path string, pid int) string { return path + "." + strconv.Itoa(pid) }
+
+// siblings are the processes that have a socket beside path, the newest number
+// first.
+func siblings(path string) []int {
+	entries, _ := os.ReadDir(filepath.Dir(path)) // if it cannot be read nobody can be asked either
+	var pids []int
+	for _, e := range entries {
+		number, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
+		pid, err := strconv.Atoi(number)
+		if ok && err == nil && pid > 0 && number == strconv.Itoa(pid) {
+			pids = append(pids, pid)
+		}
+	}
+	slices.Sort(pids)
+	slices.Reverse(pids)
+	return pids
+}
+
+// bind opens our own socket. It is made in a folder that nobody else can enter
+// and gets its name when it has its mode: between bind and chmod others could
+// connect, and the umask belongs to the whole process.
+func (s *Server) bind() (net.Listener, error) {
+	if err := makeFolder(filepath.Dir(s.Path)); err != nil {
+		return nil, err
+	}
+	dir := s.private()
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "s")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: file, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	ln.SetUnlinkOnClose(false) // it will have other names
+	err = os.Chmod(file, 0o600)
+	if err == nil {
+		s.file, err = os.Lstat(file)
+	}
+	if err == nil {
+		err = os.Rename(file, s.own()) // also over one that a dead process with our number has left
+	}
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
+}
+
+// makeFolder makes the last folder of a path only: a wrong path should be
+// noticed.
+func makeFolder(dir string) error {
+	err := os.Mkdir(dir, 0o755)
+	switch {
+	case err == nil, errors.Is(err, fs.ErrExist):
+		return nil
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; create %s, or choose another admin in [server]", err, filepath.Dir(dir))
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w; create it for the user that usher runs as, or choose another admin in [server]", err)
+	}
+	return err
+}
+
+// Publish makes Path lead here. Start does it; a process does it again if the
+// one that took Path from it has failed. There is no moment without a Path.
+func (s *Server) Publish() error {
+	link := s.private()
+	err := os.Link(s.own(), link)
+	if err == nil {
+		err = os.Rename(link, s.Path)
+		_ = os.Remove(link) // rename does nothing if both are the same file already
+	}
+	if err != nil {
+		return fmt.Errorf("cannot open the admin socket: %w", err)
+	}
+	return nil
+}
+
+// withdraw removes our names: Path only if it still leads here.
+func (s *Server) withdraw() error {
+	if s.leadsHere(s.Path) {
+		s.unpublish()
+	}
+	if err := os.Remove(s.own()); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// unpublish takes Path away and looks again: a successor may have taken it in
+// between, and gets it back, if not a third has it by then.
+func (s *Server) unpublish() {
+	aside := s.private()
+	if os.Rename(s.Path, aside) != nil {
+		return
+	}
+	if !s.leadsHere(aside) {
+		_ = os.Link(aside, s.Path)
+	}
+	_ = os.Remove(aside)
+}
+
+func (s *Server) leadsHere(name string) bool {
+	info, err := os.Lstat(name)
+	return err == nil && os.SameFile(info, s.file)
+}
