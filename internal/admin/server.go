@@ -52,7 +52,7 @@ func (s *Server) Start() error {
 		return fmt.Errorf("cannot open the admin socket: %w", err)
 	}
 	if err := s.Publish(); err != nil {
-		return errors.Join(err, ln.Close(), s.withdraw())
+		return errors.Join(err, ln.Close(), os.Remove(s.own()))
 	}
 	s.http = &http.Server{
 		Handler: api{s}, ReadHeaderTimeout: headerTime, IdleTimeout: headerTime, MaxHeaderBytes: maxBody,
@@ -101,6 +101,9 @@ func (s *Server) Close() error {
 	err := s.withdraw()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
+	// When we are let in ourselves, so is everybody who found us before.
+	_, _ = client(s.private()).Status(ctx)
+	_ = os.Remove(s.private())
 	if s.http.Shutdown(ctx) != nil { // somebody is slow
 		err = errors.Join(err, s.http.Close())
 	}

@@ -117,15 +117,16 @@ func (s *Server) Publish() error {
 	return nil
 }
 
-// withdraw removes our names: Path only if it still leads here.
+// withdraw takes our names away: Path only if it still leads here. What is left
+// is the private name, for the last visitor.
 func (s *Server) withdraw() error {
 	if s.leadsHere(s.Path) {
 		s.unpublish()
 	}
-	if err := os.Remove(s.own()); !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Rename(s.own(), s.private()); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return nil
+	return nil // somebody has tidied up
 }
 
 // unpublish takes Path away and looks again: a successor may have taken it in

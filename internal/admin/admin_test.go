@@ -1,0 +1,269 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// daemon is a process of usher as far as commands can see.
+type daemon struct {
+	pid       int
+	reloading error
+	upgraded  int // number of the new process; 0: it fails
+
+	mu       sync.Mutex
+	sessions []Session
+	drains   []time.Duration
+}
+
+func (d *daemon) Process() Process {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return Process{PID: d.pid, Version: "1.2", State: Serving, Since: noon, Sessions: len(d.sessions), Conversations: 3, Descriptors: 10, DescriptorLimit: 20}
+}
+
+func (d *daemon) Sessions(who Selector) (list []Session) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, x := range d.sessions {
+		if who.Matches(x) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+func (d *daemon) Kick(who Selector) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var stay []Session
+	for _, x := range d.sessions {
+		if !who.Matches(x) {
+			stay = append(stay, x)
+		}
+	}
+	n = len(d.sessions) - len(stay)
+	d.sessions = stay
+	return n
+}
+
+func (d *daemon) Reload(context.Context) error { return d.reloading }
+
+func (d *daemon) Upgrade(context.Context) (int, error) {
+	if d.upgraded == 0 {
+		return 0, errors.New("the new usher did not come up: exit status 1")
+	}
+	return d.upgraded, nil
+}
+
+func (d *daemon) Stop(drain time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drains = append(d.drains, drain)
+}
+
+func (d *daemon) stopped() []time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.drains
+}
+
+// slow takes longer for an upgrade than a request may take.
+type slow struct{ daemon }
+
+func (d *slow) Upgrade(ctx context.Context) (int, error) {
+	select {
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-time.After(bodyTime + headerTime + time.Second):
+		return d.upgraded, nil
+	}
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+func ann(pid int) Session {
+	return Session{
+		ID: "ANN0", User: "ann@example.org", Protocol: "imap", Remote: "192.0.2.1:1000",
+		Backend: "east", Target: "east/10.0.0.1:143", TLS: "TLSv1.3", Since: noon, PID: pid,
+	}
+}
+
+func bob(pid int) Session {
+	return Session{
+		ID: "BOB0", User: "bob@example.org", Protocol: "pop3", Remote: "[2001:db8::1]:1000",
+		Backend: "west", Target: "west/imap2.example.org:110", TLS: "no", Since: noon.Add(-time.Hour), PID: pid,
+	}
+}
+
+// start lets a process answer until the test ends.
+func start(t *testing.T, path string, d *daemon, successor bool) *Server {
+	t.Helper()
+	s := &Server{Path: path, Daemon: d, Log: quiet(), Successor: successor, pid: d.pid}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// two starts a process that was replaced and its successor: ann's session is in
+// the new one, bob's in the old one.
+func two(t *testing.T) (path string, older, newer *daemon) {
+	t.Helper()
+	path = socket(t)
+	older = &daemon{pid: 101, sessions: []Session{bob(101)}}
+	newer = &daemon{pid: 102, sessions: []Session{ann(102)}}
+	start(t, path, older, false)
+	start(t, path, newer, true)
+	return path, older, newer
+}
+
+func socket(t *testing.T) string { return filepath.Join(t.TempDir(), "admin.sock") }
+
+func same(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+}
+
+func says(t *testing.T, err error, words ...string) {
+	t.Helper()
+	for _, w := range words {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			t.Errorf("the error is %v, want one that says %q", err, w)
+		}
+	}
+}
+
+func TestOneAnswerIsAboutAllProcesses(t *testing.T) {
+	path, _, _ := two(t)
+	c := Dial(path)
+
+	status, err := c.Status(t.Context())
+	same(t, "error", err, nil)
+	same(t, "number of processes", len(status.Processes), 2)
+	same(t, "the first process", status.Processes[0], Process{PID: 102, Version: "1.2", State: Serving, Since: noon, Sessions: 1, Conversations: 3, Descriptors: 10, DescriptorLimit: 20})
+	same(t, "the second process", status.Processes[1].PID, 101)
+
+	all, err := c.Sessions(t.Context(), Selector{})
+	same(t, "error", err, nil)
+	same(t, "all sessions, the oldest first", all, Listing{Sessions: []Session{bob(101), ann(102)}})
+	some, err := c.Sessions(t.Context(), Selector{User: "b*"})
+	same(t, "error", err, nil)
+	same(t, "sessions of b*", some.Sessions, []Session{bob(101)})
+}
+
+func TestNobodyIsAnEmptyList(t *testing.T) {
+	path, _, _ := two(t)
+	got, err := Dial(path).Sessions(t.Context(), Selector{User: "carl"})
+	same(t, "error", err, nil)
+	same(t, "sessions", got, Listing{Sessions: []Session{}})
+}
+
+func TestASessionThatMovesIsListedOnce(t *testing.T) {
+	path, older, _ := two(t)
+	older.sessions = append(older.sessions, ann(101))
+	got, err := Dial(path).Sessions(t.Context(), Selector{})
+	same(t, "error", err, nil)
+	same(t, "number of sessions", len(got.Sessions), 2)
+}
+
+func TestAKickReachesAllProcesses(t *testing.T) {
+	path, older, newer := two(t)
+	got, err := Dial(path).Kick(t.Context(), Selector{User: "*@EXAMPLE.org"})
+	same(t, "error", err, nil)
+	same(t, "answer", got, Kicked{Kicked: 2})
+	same(t, "sessions left", len(older.Sessions(Selector{}))+len(newer.Sessions(Selector{})), 0)
+}
+
+func TestAKickNeedsAWord(t *testing.T) {
+	path, older, newer := two(t)
+	_, err := Dial(path).Kick(t.Context(), Selector{})
+	says(t, err, "a kick needs a user")
+	same(t, "sessions left", len(older.Sessions(Selector{}))+len(newer.Sessions(Selector{})), 2)
+}
+
+func TestAStopReachesAllProcesses(t *testing.T) {
+	for _, drain := range []time.Duration{-1, 0, 10 * time.Minute} {
+		path, older, newer := two(t)
+		got, err := Dial(path).Stop(t.Context(), drain)
+		same(t, "error", err, nil)
+		same(t, "answer", got, Stopped{PIDs: []int{102, 101}})
+		same(t, "drain of the old process", older.stopped(), []time.Duration{drain})
+		same(t, "drain of the new process", newer.stopped(), []time.Duration{drain})
+	}
+}
+
+func TestOnlyTheNewestProcessReloadsAndUpgrades(t *testing.T) {
+	path, older, newer := two(t)
+	older.reloading = errors.New("the old one was asked")
+	newer.upgraded = 103
+	same(t, "error of reload", Dial(path).Reload(t.Context()), nil)
+	pid, err := Dial(path).Upgrade(t.Context())
+	same(t, "error of upgrade", err, nil)
+	same(t, "pid", pid, 103)
+}
+
+func TestTheAdministratorHearsEveryMistake(t *testing.T) {
+	path := socket(t)
+	start(t, path, &daemon{pid: 101, reloading: errors.New("usher.toml:1:1: a\nusher.toml:2:1: b")}, false)
+	err := Dial(path).Reload(t.Context())
+	var refusal *Refusal
+	if !errors.As(err, &refusal) || refusal.Text != "usher.toml:1:1: a\nusher.toml:2:1: b" {
+		t.Errorf("the error of reload is %v, want both lines", err)
+	}
+	_, err = Dial(path).Upgrade(t.Context())
+	says(t, err, "the new usher did not come up: exit status 1")
+}
+
+func TestStopWaitsForTheLastProcess(t *testing.T) {
+	path := socket(t)
+	older := start(t, path, &daemon{pid: 101, sessions: []Session{bob(101), ann(101)}}, false)
+	newer := start(t, path, &daemon{pid: 102, sessions: []Session{ann(102)}}, true)
+	var shown []int
+	err := Dial(path).Wait(t.Context(), []int{101, 102}, func(sessions int) {
+		shown = append(shown, sessions)
+		switch len(shown) {
+		case 1:
+			newer.Close()
+		case 2:
+			older.Close()
+		}
+	})
+	same(t, "error", err, nil)
+	same(t, "what was shown", shown, []int{3, 2})
+}
+
+func TestWaitingCanBeGivenUp(t *testing.T) {
+	path := socket(t)
+	start(t, path, &daemon{pid: 101}, false)
+	ctx, cancel := context.WithCancel(t.Context())
+	err := Dial(path).Wait(ctx, []int{101}, func(int) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("Wait returned %v", err)
+	}
+}
+
+func TestNoUsherIsToldAsSuch(t *testing.T) {
+	_, err := Dial(socket(t)).Status(t.Context())
+	var absent *NotReachable
+	if !errors.As(err, &absent) {
+		t.Fatalf("the error is %v, want a NotReachable", err)
+	}
+	says(t, err, "no usher answers at", "admin.sock: connect: no such file or directory")
+}
