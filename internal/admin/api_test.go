@@ -12,7 +12,7 @@ import (
 )
 
 // talk sends bytes and returns the answer.
-func talk(t *testing.T, path, request string) (*http.Response, string) {
+func talk(t *testing.T, path, request string) (status int, header http.Header, body string) {
 	t.Helper()
 	nc, err := net.Dial("unix", path)
 	if err != nil {
@@ -31,7 +31,8 @@ func talk(t *testing.T, path, request string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, string(text)
+	r.Body.Close()
+	return r.StatusCode, r.Header, string(text)
 }
 
 func request(line, body string) string {
@@ -52,10 +53,10 @@ func TestTheJSONIsAContract(t *testing.T) {
 		{"POST /v1/stop?own=1", "", `{"pids":[102]}`},
 		{"POST /v1/stop", `{"drain":"1h"}`, `{"pids":[102,101]}`},
 	} {
-		r, got := talk(t, path, request(c.line, c.body))
+		status, header, got := talk(t, path, request(c.line, c.body))
 		same(t, c.line, got, c.want+"\n")
-		same(t, "status of "+c.line, r.StatusCode, 200)
-		same(t, "type of "+c.line, r.Header.Get("Content-Type"), "application/json")
+		same(t, "status of "+c.line, status, 200)
+		same(t, "type of "+c.line, header.Get("Content-Type"), "application/json")
 	}
 }
 
@@ -90,11 +91,11 @@ func TestWhatIsNotUnderstoodChangesNothing(t *testing.T) {
 		{"POST /v1/stop", `{"drain":5}`, 400, `cannot read the request`},
 		{"POST /v1/upgrade", "", 500, `the new usher did not come up`},
 	} {
-		r, got := talk(t, path, request(c.line, c.body))
-		if r.StatusCode != c.status || !strings.HasPrefix(got, `{"error":"`) || !strings.Contains(got, c.want) {
-			t.Errorf("%s %.60s: %d %s, want %d and an error with %q", c.line, c.body, r.StatusCode, got, c.status, c.want)
+		status, header, got := talk(t, path, request(c.line, c.body))
+		if status != c.status || !strings.HasPrefix(got, `{"error":"`) || !strings.Contains(got, c.want) {
+			t.Errorf("%s %.60s: %d %s, want %d and an error with %q", c.line, c.body, status, got, c.status, c.want)
 		}
-		if r.StatusCode == 405 && r.Header.Get("Allow") == "" {
+		if status == http.StatusMethodNotAllowed && header.Get("Allow") == "" {
 			t.Errorf("%s: no header Allow", c.line)
 		}
 	}

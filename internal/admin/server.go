@@ -20,10 +20,11 @@ type Server struct {
 	// the one that replaces it.
 	Successor bool
 
-	pid  int         // 0: our own; tests play several processes
-	file os.FileInfo // our socket, wherever it has a name
-	http *http.Server
-	done chan struct{}
+	pid    int         // 0: our own; tests play several processes
+	file   os.FileInfo // our socket, wherever it has a name
+	http   *http.Server
+	guests guests
+	done   chan struct{}
 }
 
 // ErrInUse is why an usher does not start that would take the socket from
@@ -55,9 +56,10 @@ func (s *Server) Start() error {
 		return errors.Join(err, ln.Close(), os.Remove(s.own()))
 	}
 	s.http = &http.Server{
-		Handler: api{s}, ReadHeaderTimeout: headerTime, IdleTimeout: headerTime, MaxHeaderBytes: maxBody,
-		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+		Handler: api{s}, ReadHeaderTimeout: headerTime, MaxHeaderBytes: maxBody,
+		ErrorLog: slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn), ConnState: s.guests.note,
 	}
+	s.http.SetKeepAlivesEnabled(false) // one connection, one question
 	s.done = make(chan struct{})
 	go s.serve(ln)
 	return nil
@@ -101,12 +103,12 @@ func (s *Server) Close() error {
 	err := s.withdraw()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTime)
 	defer cancel()
-	// When we are let in ourselves, so is everybody who found us before.
+	// When we are let in ourselves, so is everybody who found us before. Shutdown
+	// of net/http would drop those whose question it has not read yet.
 	_, _ = client(s.private()).Status(ctx)
 	_ = os.Remove(s.private())
-	if s.http.Shutdown(ctx) != nil { // somebody is slow
-		err = errors.Join(err, s.http.Close())
-	}
+	s.guests.wait(ctx)
+	err = errors.Join(err, s.http.Close())
 	<-s.done
 	return err
 }
