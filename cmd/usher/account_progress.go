@@ -22,10 +22,14 @@ type progress struct {
 }
 
 func newProgress(w io.Writer, r io.Reader, size int64) *progress {
-	f, ok := w.(*os.File)
-	p := &progress{Reader: r, w: w, size: size, terminal: ok && term.IsTerminal(int(f.Fd()))}
+	p := &progress{Reader: r, w: w, size: size, terminal: isTerminal(w)}
 	p.next = time.Now().Add(p.pause())
 	return p
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // pause is the time between two signs of life.

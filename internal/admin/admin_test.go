@@ -91,6 +91,23 @@ func (d *slow) Upgrade(ctx context.Context) (int, error) {
 	}
 }
 
+// impatient is asked for an upgrade by somebody who leaves once it has begun.
+type impatient struct {
+	daemon
+	begun func()
+	ended chan error
+}
+
+func (d *impatient) Upgrade(ctx context.Context) (int, error) {
+	d.begun()
+	select {
+	case <-ctx.Done():
+	case <-time.After(300 * time.Millisecond): // net/http notices at once
+	}
+	d.ended <- ctx.Err()
+	return 0, ctx.Err()
+}
+
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)

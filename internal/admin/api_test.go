@@ -2,6 +2,8 @@ package admin
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -134,6 +136,22 @@ func TestASlowClientIsCutOff(t *testing.T) {
 	if err != nil || !strings.Contains(string(text), `{"error":"the request ended early`) {
 		t.Errorf("the answer is %q, %v", text, err)
 	}
+}
+
+func TestAnUpgradeGoesOnWhenNobodyWaitsForIt(t *testing.T) {
+	path := socket(t)
+	d := &impatient{ended: make(chan error, 1)}
+	s := &Server{Path: path, Daemon: d, Log: quiet(), pid: 101}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	ctx, giveUp := context.WithCancel(t.Context())
+	d.begun = giveUp
+	if _, err := Dial(path).Upgrade(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Upgrade returned %v", err)
+	}
+	same(t, "what the daemon's context says", <-d.ended, nil)
 }
 
 // An upgrade may take longer than a request may take to arrive.

@@ -149,11 +149,8 @@ func (e *NotReachable) Error() string {
 
 func (e *NotReachable) Unwrap() error { return e.Err }
 
-// nobody tells whether there is no process at all.
-func (e *NotReachable) nobody() bool { return isNobody(e.Err) }
-
-// refused tells whether somebody may be there who is not for us.
-func (e *NotReachable) refused() bool { return errors.Is(e.Err, fs.ErrPermission) }
+// Absent tells whether there is no process at all.
+func (e *NotReachable) Absent() bool { return isNobody(e.Err) }
 
 func isNobody(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)

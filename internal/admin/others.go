@@ -29,11 +29,11 @@ func others[A any](a api, q question, ask func(*Client, context.Context) (A, err
 			answer, err := ask(client(sibling(a.Path, pid)), ctx)
 			mu.Lock()
 			defer mu.Unlock()
-			var absent *NotReachable
+			var none *NotReachable
 			switch {
 			case err == nil:
 				answers = append(answers, answer)
-			case errors.As(err, &absent) && absent.nobody():
+			case errors.As(err, &none) && none.Absent():
 				_ = os.Remove(sibling(a.Path, pid)) // it will be tried again
 			default:
 				m.Unreachable = append(m.Unreachable, Unreachable{pid, err.Error()})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -81,11 +82,11 @@ func (s *Server) mayTake() error {
 	ctx, cancel := context.WithTimeout(context.Background(), siblingTime)
 	defer cancel()
 	status, err := client(s.Path).Status(ctx)
-	var absent *NotReachable
+	var none *NotReachable
 	switch {
-	case errors.As(err, &absent) && absent.nobody():
+	case errors.As(err, &none) && none.Absent():
 		return nil
-	case errors.As(err, &absent) && absent.refused():
+	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("cannot tell whether an usher is running: %w", err)
 	case err != nil:
 		return fmt.Errorf("%w: something holds the admin socket %s (%w); stop it, or choose another admin in [server]", ErrInUse, s.Path, err)

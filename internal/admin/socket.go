@@ -60,7 +60,7 @@ func siblings(path string) []int {
 // and gets its name when it has its mode: between bind and chmod others could
 // connect, and the umask belongs to the whole process.
 func (s *Server) bind() (net.Listener, error) {
-	if err := makeFolder(filepath.Dir(s.Path)); err != nil {
+	if _, err := MakeFolder(s.Path); err != nil {
 		return nil, err
 	}
 	dir := s.private()
@@ -87,19 +87,21 @@ func (s *Server) bind() (net.Listener, error) {
 	return ln, nil
 }
 
-// makeFolder makes the last folder of a path only: a wrong path should be
-// noticed.
-func makeFolder(dir string) error {
-	err := os.Mkdir(dir, 0o755)
+// MakeFolder makes the folder of a socket if it is missing, and tells whether it
+// was. Start does it; whoever is about to give up root does it before, and gives
+// the folder away. Of a longer path nothing is made: it may be a wrong one.
+func MakeFolder(path string) (made bool, err error) {
+	dir := filepath.Dir(path)
+	err = os.Mkdir(dir, 0o755)
 	switch {
 	case err == nil, errors.Is(err, fs.ErrExist):
-		return nil
+		return err == nil, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w; create %s, or choose another admin in [server]", err, filepath.Dir(dir))
+		return false, fmt.Errorf("%w; create %s, or choose another admin in [server]", err, filepath.Dir(dir))
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w; create it for the user that usher runs as, or choose another admin in [server]", err)
+		return false, fmt.Errorf("%w; create it for the user that usher runs as, or choose another admin in [server]", err)
 	}
-	return err
+	return false, err
 }
 
 // Publish makes Path lead here. Start does it; a process does it again if the

@@ -38,8 +38,8 @@ func (c *Client) leftOf(ctx context.Context, pid int) (sessions int, gone bool) 
 	ctx, cancel := context.WithTimeout(ctx, siblingTime)
 	defer cancel()
 	status, err := client(sibling(c.path, pid)).Status(ctx)
-	if absent, ok := errors.AsType[*NotReachable](err); ok {
-		return 0, absent.nobody()
+	if none, ok := errors.AsType[*NotReachable](err); ok {
+		return 0, none.Absent()
 	}
 	for _, p := range status.Processes {
 		sessions += p.Sessions

@@ -36,10 +36,11 @@ type Server struct {
 	// It is created if it is missing.
 	// Default: "/var/lib/usher".
 	State Path `toml:"state" default:"/var/lib/usher"`
-	// Unix socket for the commands that talk to a running usher. This version
-	// does not open it yet.
+	// Unix socket for the commands that talk to a running usher; only its owner
+	// and root may open it. Its folder is created if it is missing. "" switches it
+	// off.
 	// Default: "/run/usher/admin.sock".
-	Admin Path `toml:"admin,omitempty" default:"/run/usher/admin.sock"`
+	Admin Path `toml:"admin" default:"/run/usher/admin.sock"`
 	// Whom to become after the ports are open, when started as root. "" stays
 	// who it is.
 	// Default: "usher".

@@ -181,7 +181,6 @@ type = "memory"
 addr = 5
 `)
 	equal(t, "ignored", c.Ignored.Error(), `/etc/usher/usher.toml:2:1: server.own_names: this version does not act on it yet: leave it out
-/etc/usher/usher.toml:3:1: server.admin: this version does not act on it yet: leave it out
 /etc/usher/usher.toml:6:1: accounts[0].cache: this version does not act on it yet: leave it out
 /etc/usher/usher.toml:7:2: cluster: this version does not act on it yet: leave it out
 /etc/usher/usher.toml:9:2: dashboard: this version does not act on it yet: leave it out`)

@@ -22,7 +22,7 @@ func (c *Config) Effective() string {
 		Auth     Auth               `toml:"auth"`
 		Limit    Limit              `toml:"limit"`
 	}{c.Server, c.TLS, c.Listen, nil, maps.Clone(c.Backend), c.Route, c.Auth, c.Limit}
-	shown.Server.Admin, shown.Server.OwnNames = "", nil // they have no effect yet
+	shown.Server.OwnNames = nil // it has no effect yet
 	for _, a := range c.Accounts {
 		shown.Accounts = append(shown.Accounts, a.effective())
 	}

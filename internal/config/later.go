@@ -37,7 +37,6 @@ func laters() []later {
 	const routeRemedy = "use a backend's name, account or refuse"
 	return []later{
 		{key: "server.own_names", act: note},
-		{key: "server.admin", act: note},
 		{key: "server.log", words: "journal syslog", remedy: "use auto, logfmt or json"},
 		{key: "tls.client_ca"},
 		{key: "listen.*.protocol", words: "sieve", remedy: "use imap or pop3"},

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"usher/internal/admin"
+)
+
+// running is an usher that does what it is told, and no more.
+type running struct {
+	sessions []admin.Session
+	reload   error
+	upgrade  error
+	stop     func()
+	drain    time.Duration
+}
+
+func (r *running) Process() admin.Process {
+	return admin.Process{
+		PID: os.Getpid(), Version: "1.2", State: admin.Serving, Since: morning,
+		Sessions: len(r.sessions), Conversations: 3, Descriptors: 70, DescriptorLimit: 20000,
+	}
+}
+
+func (r *running) Sessions(who admin.Selector) (list []admin.Session) {
+	for _, x := range r.sessions {
+		if who.Matches(x) {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+func (r *running) Kick(who admin.Selector) int { return len(r.Sessions(who)) }
+
+func (r *running) Reload(context.Context) error { return r.reload }
+
+func (r *running) Upgrade(context.Context) (int, error) { return 4711, r.upgrade }
+
+func (r *running) Stop(drain time.Duration) {
+	r.drain = drain
+	r.stop()
+}
+
+var morning = time.Date(2026, 11, 20, 9, 5, 0, 0, time.Local)
+
+// runUsher starts an usher to talk to.
+func runUsher(t *testing.T) (path string, r *running) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "admin.sock")
+	r = &running{sessions: []admin.Session{
+		{ID: "A0", User: "ann@example.org", Protocol: "imap", Remote: "192.0.2.1:1000", Backend: "east", Target: "east/10.0.0.1:143", TLS: "TLSv1.3", Since: morning},
+		{ID: "B0", User: "bob\t\x1b[2J", Protocol: "pop3", Remote: "[2001:db8::1]:50000", Backend: "west", Target: "10.0.0.2:110", TLS: "no", Since: morning.Add(time.Hour)},
+	}}
+	s := &admin.Server{Path: path, Daemon: r, Log: slog.New(slog.DiscardHandler)}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end := sync.OnceFunc(func() { s.Close() })
+	r.stop = func() { go end() }
+	t.Cleanup(end)
+	return path, r
+}
+
+// ask runs a command, and returns what it prints and its exit status.
+func ask(t *testing.T, path string, args ...string) (out, complaints string, status int) {
+	t.Helper()
+	var o, e strings.Builder
+	root := newRoot()
+	root.SetArgs(append(args, "--admin", path))
+	root.SetOut(&o)
+	root.SetErr(&e)
+	err := root.ExecuteContext(t.Context())
+	if err != nil {
+		e.WriteString(err.Error() + "\n")
+		status = statusCannotTell
+		if f, ok := errors.AsType[failure](err); ok {
+			status = f.status
+		}
+	}
+	return o.String(), e.String(), status
+}
+
+func TestWhoIsATable(t *testing.T) {
+	path, _ := runUsher(t)
+	out, complaints, status := ask(t, path, "who")
+	want := "" +
+		"USER             PROTOCOL  REMOTE               TLS      TARGET             SINCE                ID\n" +
+		"ann@example.org  imap      192.0.2.1:1000       TLSv1.3  east/10.0.0.1:143  2026-11-20 09:05:00  A0\n" +
+		`"bob\t\x1b[2J"   pop3      [2001:db8::1]:50000  no       west/10.0.0.2:110  2026-11-20 10:05:00  B0` + "\n"
+	if out != want || complaints != "" || status != 0 {
+		t.Errorf("usher who prints\n%s%sstatus %d, want\n%s", out, complaints, status, want)
+	}
+}
+
+func TestAnAdministratorAsksTheRunningUsher(t *testing.T) {
+	path, r := runUsher(t)
+	pid := strconv.Itoa(os.Getpid())
+	for _, c := range []struct {
+		args            string
+		out, complaints string
+		status          int
+	}{
+		{"who carl", "", "nobody like that is logged in\n", 1},
+		{"who --backend 10.0.0.9", "", "nobody like that is logged in\n", 1},
+		{"who carl --json", "[]\n", "nobody like that is logged in\n", 1},
+		{"kick ANN*", "kicked 1 session\n", "", 0},
+		{"kick *", "kicked 2 sessions\n", "", 0},
+		{"kick --session b0", "kicked 1 session\n", "", 0},
+		{"kick --backend north", "", "nobody like that is logged in\n", 1},
+		{"kick ann@example.org --backend west", "", "nobody like that is logged in\n", 1},
+		{"reload", "", "", 0},
+		{"upgrade", "4711\n", "", 0},
+		{"status", "" +
+			"PID" + strings.Repeat(" ", len(pid)-1) + "STATE    SINCE                SESSIONS  CLIENTS  DESCRIPTORS  VERSION\n" +
+			pid + "  serving  2026-11-20 09:05:00  2         3        70 of 20000  1.2\n", "", 0},
+	} {
+		out, complaints, status := ask(t, path, strings.Fields(c.args)...)
+		if out != c.out || complaints != c.complaints || status != c.status {
+			t.Errorf("usher %s prints\n%s%sstatus %d, want\n%s%sstatus %d", c.args, out, complaints, status, c.out, c.complaints, c.status)
+		}
+	}
+	r.reload, r.upgrade = errors.New("usher.toml:1:1: one\nusher.toml:2:1: two"), errors.New("it did not come up")
+	if _, complaints, status := ask(t, path, "reload"); complaints != "usher.toml:1:1: one\nusher.toml:2:1: two\n" || status != statusNo {
+		t.Errorf("reload says %q, status %d", complaints, status)
+	}
+	if out, complaints, status := ask(t, path, "upgrade"); out != "" || complaints != "it did not come up\n" || status != statusNo {
+		t.Errorf("upgrade says %q and %q, status %d", out, complaints, status)
+	}
+}
+
+func TestProgramsReadJSON(t *testing.T) {
+	path, r := runUsher(t)
+	var sessions []admin.Session
+	out, _, _ := ask(t, path, "who", "--json")
+	if err := json.Unmarshal([]byte(out), &sessions); err != nil || len(sessions) != 2 || sessions[1].User != r.sessions[1].User {
+		t.Errorf("who --json prints %s (%v)", out, err)
+	}
+	var processes []admin.Process
+	out, _, _ = ask(t, path, "status", "--json")
+	if err := json.Unmarshal([]byte(out), &processes); err != nil || len(processes) != 1 || processes[0].DescriptorLimit != 20000 {
+		t.Errorf("status --json prints %s (%v)", out, err)
+	}
+}
+
+func TestAnEmptyHouseIsNoError(t *testing.T) {
+	path, r := runUsher(t)
+	r.sessions = nil
+	if out, complaints, status := ask(t, path, "who"); out != "" || complaints != "nobody is logged in\n" || status != 0 {
+		t.Errorf("who prints %q and %q, status %d", out, complaints, status)
+	}
+	if out, complaints, status := ask(t, path, "who", "--json"); out != "[]\n" || complaints != "nobody is logged in\n" || status != 0 {
+		t.Errorf("who --json prints %q and %q, status %d", out, complaints, status)
+	}
+}
+
+func TestStopReturnsWhenUsherIsGone(t *testing.T) {
+	for args, want := range map[string]time.Duration{"stop": -1, "stop --drain 10m": 10 * time.Minute, "stop --drain 0s": 0} {
+		path, r := runUsher(t)
+		end := r.stop
+		r.stop = func() { time.AfterFunc(50*time.Millisecond, end) }
+		out, complaints, status := ask(t, path, strings.Fields(args)...)
+		if out != "" || complaints != "stopping: 2 sessions left\n" || status != 0 {
+			t.Errorf("usher %s prints %q and %q, status %d", args, out, complaints, status)
+		}
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("usher %s did not wait", args)
+		}
+		if r.drain != want {
+			t.Errorf("usher %s drains for %v", args, r.drain)
+		}
+	}
+}
+
+func TestStopNeedNotWait(t *testing.T) {
+	path, r := runUsher(t)
+	r.stop = func() {} // never
+	if out, complaints, status := ask(t, path, "stop", "--no-wait"); out+complaints != "" || status != 0 {
+		t.Errorf("stop --no-wait prints %q and %q, status %d", out, complaints, status)
+	}
+}
+
+// A process that hangs may have sessions of its own: whoever asks must know.
+func TestAnAnswerThatIsNotAllIsNoAnswer(t *testing.T) {
+	path, _ := runUsher(t)
+	ln, err := net.Listen("unix", path+".999999999")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for _, args := range []string{"who", "kick ann*", "status"} {
+		out, complaints, status := ask(t, path, strings.Fields(args)...)
+		if out == "" || !strings.HasPrefix(complaints, "process 999999999 of usher does not answer: ") || status != statusCannotTell {
+			t.Errorf("usher %s prints %q and %q, status %d", args, out, complaints, status)
+		}
+	}
+}
+
+// An administrator who may not open the socket is told so, not that usher is down.
+func TestTheSocketIsNotForEverybody(t *testing.T) {
+	err := told(&admin.NotReachable{Path: "/run/usher/admin.sock", Err: os.ErrPermission})
+	if !strings.HasSuffix(err.Error(), "; try as root, or as the user that usher runs as") || strings.Contains(err.Error(), "is usher running") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestTheSocketIsWhereTheConfigurationSays(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	usual := "/run/usher/admin.sock"
+	for text, want := range map[string]string{
+		"":                             usual,
+		"[server]\nlog = \"xml\"":      usual,
+		"[server]\nadmin = \"a.sock\"": filepath.Join(dir, "a.sock"),
+	} {
+		write(t, dir, "usher.toml", text)
+		if got, err := (&adminFlags{}).path(); got != want || err != nil {
+			t.Errorf("with %q the socket is %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
