@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // most is far more than the keys of a week take.
@@ -18,21 +19,29 @@ const most = 64 << 10
 // errExposed is about a file that others could read or have written.
 var errExposed = errors.New("others could read it")
 
-// lock is held by one process at a time, and let go when that ends. It is not
-// the file of the keys, which is replaced while others wait.
-func lock(file string) (unlock func(), err error) {
-	f, err := os.OpenFile(file+".lock", os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+// patience is how long another process may hold the lock. It takes milliseconds;
+// one that was stopped in between shall not keep us from starting.
+const patience = 5 * time.Second
+
+// lock locks the folder of the keys: the file is replaced while others wait, and
+// a lock file would be one more thing that can belong to the wrong user. It ends
+// with the process.
+func lock(dir string) (unlock func(), err error) {
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	for {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if err == nil {
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
 			return func() { _ = f.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EINTR) {
+		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
 			_ = f.Close()
-			return nil, fmt.Errorf("cannot lock %s.lock: %w", file, err)
+			return nil, fmt.Errorf("cannot lock %s: %w", dir, err)
+		case time.Now().After(end):
+			_ = f.Close()
+			return nil, fmt.Errorf("cannot lock %s: another process holds it (see: lslocks)", dir)
 		}
 	}
 }
@@ -100,16 +109,16 @@ func write(file string, keys []key) error {
 	if err != nil {
 		return err
 	}
-	fresh := file + ".new" // one name is enough, since we hold the lock
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	next := file + ".new" // one name is enough, since we hold the lock
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := create(fresh, slices.Concat(text, []byte("\n"))); err != nil {
-		_ = os.Remove(fresh)
+	if err := create(next, slices.Concat(text, []byte("\n"))); err != nil {
+		_ = os.Remove(next)
 		return err
 	}
-	if err := os.Rename(fresh, file); err != nil {
-		_ = os.Remove(fresh)
+	if err := os.Rename(next, file); err != nil {
+		_ = os.Remove(next)
 		return err
 	}
 	return syncFolder(filepath.Dir(file))

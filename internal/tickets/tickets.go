@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -79,7 +80,7 @@ func (k *Keys) Current() ([][secretSize]byte, error) {
 // refresh makes what is known agree with the file, under the lock that all
 // processes share, so that two never make a key each.
 func (k *Keys) refresh() error {
-	unlock, failed := lock(k.file)
+	unlock, failed := lock(filepath.Dir(k.file))
 	if failed == nil {
 		defer unlock()
 	}
