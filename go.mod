@@ -3,6 +3,7 @@ module usher
 go 1.26.0
 
 require (
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/emersion/go-imap/v2 v2.0.0-beta.8
 	github.com/go-crypt/crypt v0.14.15
 	github.com/google/go-cmp v0.7.0

@@ -1,0 +1,77 @@
+// Package systemd_test holds the units to what systemd's own programs say of them.
+package systemd_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// need skips the test where a program is missing; in CI that is an error.
+func need(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is missing", program)
+	}
+	t.Skipf("%s is missing", program)
+}
+
+// installed copies the units, with a program that is there in place of usher.
+func installed(t *testing.T, names ...string) (files []string) {
+	t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), "/usr/bin/usher", program)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, file)
+	}
+	return files
+}
+
+// A word that systemd does not know it only warns of, and goes on without it.
+func TestSystemdUnderstandsEveryLine(t *testing.T) {
+	need(t, "systemd-analyze")
+	units := installed(t, "usher.service", "usher.socket")
+	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no", "--recursive-errors=no"}, units...)...).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A hole in usher is not a hole in the machine: systemd's measure of what the
+// service may do is 2.0 of 10 at most.
+func TestTheServiceMayDoLittle(t *testing.T) {
+	need(t, "systemd-analyze")
+	out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", "usher.service").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "Overall exposure level for usher.service") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestTheUserIsOneThatSystemdCanMake(t *testing.T) {
+	need(t, "systemd-sysusers")
+	root := t.TempDir()
+	file, err := filepath.Abs("sysusers.d/usher.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("systemd-sysusers", "--dry-run", "--root="+root, file).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "usher") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
