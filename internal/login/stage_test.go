@@ -75,6 +75,9 @@ func (e *engine) Start(p relay.Pair, done func(relay.Stats)) {
 	done(relay.Stats{FromClient: 3, FromServer: 4, Ended: relay.ClientLeft})
 }
 func (e *engine) Kick(uint64, relay.Ending) bool { return false }
+func (e *engine) Release(uint64) (relay.Pair, func(relay.Stats), bool) {
+	return relay.Pair{}, nil, false
+}
 
 func (proto) Info() login.Info {
 	return login.Info{Name: "test", Port: 1, TLSPort: 2, Farewell: "bye\r\n"}

@@ -24,7 +24,7 @@ type Epoll struct{ loops []*loop }
 func NewEpoll() (*Epoll, error) {
 	e := &Epoll{}
 	for range runtime.GOMAXPROCS(0) {
-		l, err := newLoop()
+		l, err := newLoop(usual)
 		if err != nil {
 			_ = e.Close()
 			return nil, fmt.Errorf("epoll: %w", err)
@@ -54,7 +54,7 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 	}
 	errClient := pr.legs[client].take(p.Client)
 	errServer := pr.legs[server].take(p.Server)
-	pr.moved()
+	pr.goOn(p)
 	l := e.loop(p.ID)
 	pr.loop = l
 	told := l.tell(func() {
@@ -85,6 +85,27 @@ func (e *Epoll) Kick(id uint64, why Ending) bool {
 		}
 	})
 	return told && <-hit
+}
+
+// Release implements Engine.
+func (e *Epoll) Release(id uint64) (p Pair, done func(Stats), ok bool) {
+	given := make(chan *pair, 1)
+	l := e.loop(id)
+	told := l.tell(func() {
+		pr := l.pairs[id]
+		if pr != nil && !pr.release() {
+			pr = nil
+		}
+		given <- pr
+	})
+	if !told {
+		return Pair{}, nil, false
+	}
+	pr := <-given
+	if pr == nil {
+		return Pair{}, nil, false
+	}
+	return pr.asPair(), pr.done, true
 }
 
 // take gets the descriptor of a leg's socket out of Go's poller, which must not

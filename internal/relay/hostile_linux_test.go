@@ -350,13 +350,13 @@ func TestASideMayAnswerAfterALongRest(t *testing.T) {
 		sl, sraw, _ := newLeg(t, 0, false, nil)
 		ended := make(chan Stats, 1)
 		e.Start(Pair{ID: 1, Client: cl, Server: sl, Idle: time.Hour}, func(s Stats) { ended <- s })
-		time.Sleep(6 * time.Second) // > clientLinger
+		time.Sleep(6 * time.Second) // > usual.client
 		sraw.CloseWrite()           // the backend has gone: the client has 5 s to leave
 		began := time.Now()
 		io.Copy(io.Discard, craw)
 		select {
 		case st := <-ended:
-			t.Errorf("the client had %v of %v: %v", time.Since(began), clientLinger, st.Ended)
+			t.Errorf("the client had %v of %v: %v", time.Since(began), usual.client, st.Ended)
 		case <-time.After(time.Second):
 		}
 		craw.Close()

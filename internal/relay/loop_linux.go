@@ -27,9 +27,10 @@ type loop struct {
 	freed   []int32 // to be free after this batch: events for them may be in it
 	idles   deadlines
 	buf     []byte // lent to whom moves bytes
+	patience
 }
 
-func newLoop() (*loop, error) {
+func newLoop(p patience) (*loop, error) {
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
@@ -43,7 +44,7 @@ func newLoop() (*loop, error) {
 		_, _ = unix.Close(ep), unix.Close(wake)
 		return nil, err
 	}
-	l := &loop{epoll: ep, ended: make(chan struct{}), pairs: map[uint64]*pair{}, buf: make([]byte, bulk)}
+	l := &loop{epoll: ep, ended: make(chan struct{}), pairs: map[uint64]*pair{}, buf: make([]byte, bulk), patience: p}
 	l.wake = wake
 	return l, nil
 }

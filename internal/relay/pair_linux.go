@@ -159,9 +159,9 @@ func (pr *pair) saidAll(side int) bool {
 
 // linger bounds how long one side may go on after the other has left.
 func (pr *pair) linger(side int) {
-	most := serverLinger
+	most := pr.loop.patience.server
 	if side == client {
-		most = clientLinger
+		most = pr.loop.patience.client
 	}
 	pr.quiet = time.Now() // however long it was at rest before
 	if pr.idle == 0 || pr.idle > most {

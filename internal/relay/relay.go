@@ -2,8 +2,9 @@
 // nothing of what they mean.
 //
 // Invariants, for every Engine:
-//   - An engine owns both connections from Start on. Only it closes them.
-//   - done runs exactly once, after both are closed.
+//   - An engine owns both connections from Start on, until Release gives them back.
+//     Only it closes them.
+//   - done runs exactly once, after both are closed; after Release not at all.
 //   - A leg is read only while what was read from it before has been written to
 //     the other: a slow reader slows its writer down, and memory stays bounded.
 //   - EOF on one side becomes a half-close of the other; what was read before it
@@ -29,6 +30,11 @@ type Pair struct {
 	Client, Server Leg
 	Idle           time.Duration // ends the pair when no byte moved for so long; 0: never
 	Farewell       string        // said to the client when the engine itself ends the pair at the end of a line; "": nothing
+
+	// What was before Start, if another engine or process has relayed the pair until
+	// then. Zero: nothing.
+	Before  Stats
+	MidLine bool // the last thing that the client was sent did not end a line
 }
 
 // Ending says why a pair ended, as it stands in the log.
@@ -43,12 +49,14 @@ const (
 	Idled         Ending = "idle"
 	Kicked        Ending = "kicked"
 	Shutdown      Ending = "shutdown"
+	Upgraded      Ending = "upgrade" // the process was replaced, and its time was over
+	Moved         Ending = "moved"   // it goes on in another process
 )
 
 // Stats is what is known of a pair at its end.
 type Stats struct {
-	FromClient, FromServer uint64 // bytes
-	Last                   time.Time
+	FromClient, FromServer uint64    // bytes
+	Last                   time.Time // when a byte moved; if none did, when it began
 	Ended                  Ending
 }
 
@@ -59,4 +67,10 @@ type Engine interface {
 	Start(p Pair, done func(Stats))
 	// Kick ends a pair for the given reason. It returns false if there is none.
 	Kick(id uint64, why Ending) bool
+	// Release gives a pair back that is plain and at rest: all that was read is
+	// written, and neither side has left. Start takes it again, in this engine or in
+	// another process. done is what Start got, and has not been called. ok is false if
+	// there is no such pair, if it is not at rest, or if a leg is encrypted; then
+	// nothing has changed.
+	Release(id uint64) (p Pair, done func(Stats), ok bool)
 }

@@ -59,6 +59,14 @@ var promises = []promise{
 	{"several kicks end a pair once", kickTwice, []way{plain, encrypted}},
 	{"a kick in full flow ends a pair", kickInFlow, []way{plain, encrypted}},
 	{"pairs do not mix", pairsDoNotMix, []way{plain, encrypted}},
+	{"a pair at rest is given back, and goes on", releaseGoesOn, []way{plain}},
+	{"a pair given back within a line stays within it", releaseWithinLine, []way{plain}},
+	{"a pair given back has been silent since its last byte", releaseKeepsTime, []way{plain}},
+	{"a pair that moves while it talks loses nothing", releaseInFlow, []way{plain}},
+	{"nobody gets a pair that is not there", releaseUnknown, []way{plain}},
+	{"an encrypted pair is not given back", encryptedStays, ways[1:]},
+	{"a half-closed pair is not given back", halfClosedStays, []way{plain}},
+	{"a pair that waits for a slow reader is not given back", stuckStays, []way{plain}},
 	{"when it is done both sockets are closed", doneMeansClosed, []way{plain, encrypted}},
 }
 
