@@ -73,6 +73,7 @@ func output(t testing.TB, c *exec.Cmd) string {
 // A setup is what an administrator prepares.
 type setup struct {
 	grace    string // "" is "0s"
+	files    int    // that usher may have open; 0: as many as we
 	config   string // goes on where [tls] and four [[listen]] end
 	accounts []account
 }
@@ -98,6 +99,7 @@ type proxy struct {
 
 	t       testing.TB
 	log     string
+	files   int
 	process *exec.Cmd
 	ended   chan struct{} // closed when it has
 	forced  bool          // the test has ended it otherwise than in order
@@ -106,7 +108,7 @@ type proxy struct {
 // start prepares an usher and runs it until the test ends.
 func start(t testing.TB, s setup) *proxy {
 	t.Helper()
-	p := &proxy{t: t, addrs: map[string]string{}}
+	p := &proxy{t: t, addrs: map[string]string{}, files: s.files}
 	p.cert, p.key, p.ca = dovecot.Certificate(t, "localhost", "127.0.0.1")
 	dir := t.TempDir()
 	p.file, p.log = filepath.Join(dir, "usher.toml"), filepath.Join(dir, "log")
@@ -122,6 +124,7 @@ func start(t testing.TB, s setup) *proxy {
 const conf = `
 [server]
 state    = "state"
+admin    = "admin.sock"
 user     = ""
 hostname = "usher.example.org"
 log      = "logfmt"
@@ -184,6 +187,9 @@ func (p *proxy) command(args ...string) string {
 	return output(p.t, usher(p.t, append(args, "-c", p.file)...))
 }
 
+// admin is the socket for commands.
+func (p *proxy) admin() string { return filepath.Join(filepath.Dir(p.file), "admin.sock") }
+
 func (p *proxy) run() {
 	p.t.Helper()
 	log, err := os.Create(p.log)
@@ -192,6 +198,10 @@ func (p *proxy) run() {
 	}
 	defer log.Close() // the process has its own descriptor
 	p.process = usher(p.t, "serve", "-c", p.file)
+	if p.files > 0 {
+		p.process.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, p.files)}, p.process.Args...)
+		p.process.Path = "/bin/sh"
+	}
 	p.process.Stdout, p.process.Stderr = log, log
 	if err := p.process.Start(); err != nil {
 		p.t.Fatal(err)

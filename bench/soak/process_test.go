@@ -44,6 +44,7 @@ type usher struct {
 const configuration = `
 [server]
 state = "state"
+admin = "admin.sock"
 user  = ""
 log   = "logfmt"
 

@@ -123,7 +123,7 @@ func demoConfig(dir string, a demoAddrs, stores map[string]*demo.Store) (*config
 		return nil, err
 	}
 	var b strings.Builder
-	b.WriteString("[server]\nstate = \"state\"\nuser = \"\"\ngrace = \"0s\"\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n")
+	b.WriteString("[server]\nstate = \"state\"\nadmin = \"admin.sock\"\nuser = \"\"\ngrace = \"0s\"\n[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n")
 	for _, l := range []struct{ protocol, addr, tls string }{
 		{"imap", a.IMAP, "starttls"}, {"imap", a.IMAPS, "implicit"}, {"pop3", a.POP3, "starttls"}, {"pop3", a.POP3S, "implicit"},
 	} {

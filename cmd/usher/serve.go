@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,7 +23,8 @@ func serveCommand() *cobra.Command {
 		Short: "Run the proxy",
 		Long: `Run the proxy in the foreground until SIGTERM. Then no more clients are let in,
 open sessions may go on for the grace period, and those that are left are told
-goodbye. A second SIGTERM ends usher at once.`,
+goodbye. A second SIGTERM ends usher at once. SIGHUP is usher reload, SIGUSR2 is
+usher upgrade.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(file)
@@ -35,13 +37,44 @@ goodbye. A second SIGTERM ends usher at once.`,
 			if err != nil {
 				return err
 			}
-			signal.Ignore(syscall.SIGHUP) // this version reads its configuration at start only
+			s.Version = version
+			s.Load = func() (*config.Config, error) {
+				cfg, err := loadConfig(file)
+				if err == nil {
+					warn(log, cfg)
+				}
+				return cfg, err
+			}
+			if program, err := os.Executable(); err == nil {
+				s.Again = append([]string{program}, os.Args[1:]...)
+			}
+			defer obey(cmd.Context(), s)()
 			return s.Run(cmd.Context())
 		},
 	}
 	configFlag(c, &file)
 	c.Flags().BoolVar(&debug, "debug", false, "log more: also why clients left before login")
 	return c
+}
+
+// obey reloads at SIGHUP and upgrades at SIGUSR2, one after the other, until
+// stopped. What comes of it stands in the log.
+func obey(ctx context.Context, s *server.Server) (stop func()) {
+	signals := make(chan os.Signal, 1) // one of a kind is enough
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2)
+	go func() {
+		for sig := range signals {
+			if sig == syscall.SIGHUP {
+				_ = s.Reload(ctx)
+			} else {
+				_, _ = s.Upgrade(ctx)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(signals)
+	}
 }
 
 // usualConfigs are where the configuration is looked for.

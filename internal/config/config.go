@@ -63,6 +63,11 @@ type Server struct {
 	// goodbye. "0s" tells them at once.
 	// Default: "30s".
 	Grace Duration `toml:"grace" default:"30s"`
+	// After usher upgrade: how long the process that was replaced may keep the
+	// sessions that cannot move, before they are told goodbye. Those are the ones
+	// under TLS.
+	// Default: "24h".
+	Retire Duration `toml:"retire" default:"24h"`
 }
 
 // TLS is what clients see of usher's certificate. It is not needed while every

@@ -39,7 +39,7 @@ func TestDefaults(t *testing.T) {
 	c := Default()
 	equal(t, "server", c.Server, Server{
 		State: "/var/lib/usher", Admin: "/run/usher/admin.sock", User: "usher",
-		Relay: "epoll", Log: "auto", Grace: Duration(30 * time.Second),
+		Relay: "epoll", Log: "auto", Grace: Duration(30 * time.Second), Retire: Duration(24 * time.Hour),
 	})
 	equal(t, "tls", c.TLS, TLS{MinVersion: "1.2"})
 	equal(t, "limit", c.Limit, Limit{

@@ -17,7 +17,8 @@ type Protocol struct{}
 func (Protocol) Info() login.Info {
 	return login.Info{
 		Name: "imap", Port: 143, TLSPort: 993, ALPN: "imap",
-		Farewell: "* BYE [UNAVAILABLE] Please connect again.\r\n", // RFC 9051 §7.1.5
+		Full:     "* BYE [UNAVAILABLE] Too many connections, please try again later.", // RFC 9051 §7.1.5, RFC 5530
+		Farewell: "* BYE [UNAVAILABLE] Please connect again.\r\n",                     // RFC 9051 §7.1.5
 	}
 }
 

@@ -12,40 +12,71 @@ import (
 // ErrTooMany says that a limit is reached.
 var ErrTooMany = errors.New("too many")
 
-// Limits counts what is open. The numbers are not changed after the first use;
-// 0 means no limit.
-type Limits struct {
+// Bounds are how much may be open at once. 0 means no limit.
+type Bounds struct {
+	Connections            int // of clients, logged in or not
 	LoginsPerAddress       int // connections that have not logged in yet
 	SessionsPerUser        int
 	SessionsPerUserAddress int
-
-	mu    sync.Mutex
-	count map[any]int
 }
 
-// The keys under which is counted.
-type (
-	fromAddress netip.Addr
-	ofUser      string
-	ofUserFrom  struct {
-		user string
-		addr netip.Addr
-	}
-)
+// Limits counts what is open. The zero value has no bounds.
+type Limits struct {
+	mu     sync.Mutex
+	bounds Bounds
+	count  map[key]int
+}
+
+// New returns Limits with nothing counted.
+func New(b Bounds) *Limits { return &Limits{bounds: b} }
+
+// Set changes the bounds. What is open stays.
+func (l *Limits) Set(b Bounds) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bounds = b
+}
 
 // Connect counts a connection until release is called.
 func (l *Limits) Connect(addr netip.Addr) (release func(), err error) {
-	return l.take(claim{fromAddress(network(addr)), l.LoginsPerAddress, "connections from this address before login"})
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.take(
+		claim{key{of: all}, l.bounds.Connections, "connections in all"},
+		claim{key{of: waiting}, 0, ""},
+		claim{key{of: waiting, addr: network(addr)}, l.bounds.LoginsPerAddress, "connections from this address before login"},
+	)
+}
+
+// Conversations is how many connections there are that have not logged in.
+func (l *Limits) Conversations() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count[key{of: waiting}]
 }
 
 // Session counts a session until release is called. Accounts that differ in
 // case only share their limits: most backends do not tell them apart.
 func (l *Limits) Session(user string, addr netip.Addr) (release func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.take(session(user, addr, l.bounds)...)
+}
+
+// Adopt counts a session that was let in already, whatever the bounds say.
+func (l *Limits) Adopt(user string, addr netip.Addr) (release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.add(session(user, addr, Bounds{}))
+}
+
+func session(user string, addr netip.Addr, b Bounds) []claim {
 	user = strings.ToLower(user)
-	return l.take(
-		claim{ofUser(user), l.SessionsPerUser, "sessions of this user"},
-		claim{ofUserFrom{user, network(addr)}, l.SessionsPerUserAddress, "sessions of this user from this address"},
-	)
+	return []claim{
+		{key{of: all}, 0, ""}, // its connection had a place already
+		{key{of: inside, user: user}, b.SessionsPerUser, "sessions of this user"},
+		{key{of: inside, user: user, addr: network(addr)}, b.SessionsPerUserAddress, "sessions of this user from this address"},
+	}
 }
 
 // network is what counts as one address: for IPv6 the /64 that one site has.
@@ -57,9 +88,24 @@ func network(a netip.Addr) netip.Addr {
 	return a
 }
 
+// key is under what is counted.
+type key struct {
+	of   group
+	user string
+	addr netip.Addr
+}
+
+type group byte
+
+const (
+	all     group = iota // connections
+	waiting              // connections before login, in all or by address
+	inside               // sessions, by user, or by user and address
+)
+
 // claim is one more under a key.
 type claim struct {
-	key  any
+	key  key
 	most int
 	what string
 }
@@ -72,20 +118,22 @@ func (e limitError) Unwrap() error { return ErrTooMany }
 
 // take counts all claims or none.
 func (l *Limits) take(claims ...claim) (release func(), err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	for _, c := range claims {
 		if c.most > 0 && l.count[c.key] >= c.most {
 			return nil, limitError{c.what}
 		}
 	}
+	return l.add(claims), nil
+}
+
+func (l *Limits) add(claims []claim) (release func()) {
 	if l.count == nil {
-		l.count = map[any]int{}
+		l.count = map[key]int{}
 	}
 	for _, c := range claims {
 		l.count[c.key]++
 	}
-	return sync.OnceFunc(func() { l.give(claims) }), nil
+	return sync.OnceFunc(func() { l.give(claims) })
 }
 
 func (l *Limits) give(claims []claim) {

@@ -49,7 +49,7 @@ func session(l *limit.Limits, user string, a netip.Addr) func() (func(), error) 
 }
 
 func TestConnectionsAreCountedByAddress(t *testing.T) {
-	l := &limit.Limits{LoginsPerAddress: 2}
+	l := limit.New(limit.Bounds{LoginsPerAddress: 2})
 	releases := take(t, 2, connect(l, home))
 	refused(t, "connections from this address", connect(l, home))
 	take(t, 2, connect(l, away))
@@ -59,7 +59,7 @@ func TestConnectionsAreCountedByAddress(t *testing.T) {
 }
 
 func TestAReleaseCountsOnce(t *testing.T) {
-	l := &limit.Limits{LoginsPerAddress: 2}
+	l := limit.New(limit.Bounds{LoginsPerAddress: 2})
 	releases := take(t, 2, connect(l, home))
 	for range 3 {
 		releases[0]()
@@ -80,7 +80,7 @@ func TestOneSiteIsOneAddress(t *testing.T) {
 		{"2001:db8:1:2::1", "2001:db8:1:3::1", false},
 		{"fe80::1%eth0", "fe80::2%eth0", true},
 	} {
-		l := &limit.Limits{LoginsPerAddress: 1}
+		l := limit.New(limit.Bounds{LoginsPerAddress: 1})
 		take(t, 1, connect(l, netip.MustParseAddr(c.a)))
 		_, err := l.Connect(netip.MustParseAddr(c.b))
 		if same := err != nil; same != c.same {
@@ -90,7 +90,7 @@ func TestOneSiteIsOneAddress(t *testing.T) {
 }
 
 func TestSessionsAreCountedByUser(t *testing.T) {
-	l := &limit.Limits{SessionsPerUser: 2}
+	l := limit.New(limit.Bounds{SessionsPerUser: 2})
 	take(t, 1, session(l, "ann", home))
 	releases := take(t, 1, session(l, "ANN", away)) // backends do not tell them apart
 	refused(t, "sessions of this user", session(l, "Ann", home))
@@ -100,7 +100,7 @@ func TestSessionsAreCountedByUser(t *testing.T) {
 }
 
 func TestSessionsAreCountedByUserAndAddress(t *testing.T) {
-	l := &limit.Limits{SessionsPerUserAddress: 1}
+	l := limit.New(limit.Bounds{SessionsPerUserAddress: 1})
 	take(t, 1, session(l, "ann", home))
 	refused(t, "sessions of this user from this address", session(l, "ann", home))
 	take(t, 1, session(l, "ann", away))
@@ -108,12 +108,45 @@ func TestSessionsAreCountedByUserAndAddress(t *testing.T) {
 }
 
 func TestARefusedSessionTakesNoRoom(t *testing.T) {
-	l := &limit.Limits{SessionsPerUser: 2, SessionsPerUserAddress: 1}
+	l := limit.New(limit.Bounds{SessionsPerUser: 2, SessionsPerUserAddress: 1})
 	take(t, 1, session(l, "ann", home))
 	for range 5 {
 		refused(t, "from this address", session(l, "ann", home))
 	}
 	take(t, 1, session(l, "ann", away))
+}
+
+func TestSessionsTakeRoomFromConnections(t *testing.T) {
+	l := limit.New(limit.Bounds{Connections: 3})
+	sessions := take(t, 2, session(l, "ann", home))
+	take(t, 1, connect(l, home))
+	refused(t, "connections in all", connect(l, away))
+	take(t, 1, session(l, "bob", home)) // its connection is in already
+	for _, release := range sessions {
+		release()
+	}
+	take(t, 1, connect(l, away))
+}
+
+func TestNewBoundsHoldForWhoComesNext(t *testing.T) {
+	l := limit.New(limit.Bounds{SessionsPerUser: 3})
+	take(t, 3, session(l, "ann", home))
+	l.Set(limit.Bounds{SessionsPerUser: 1})
+	take(t, 1, session(l, "bob", home))
+	refused(t, "sessions of this user", session(l, "bob", home))
+	l.Set(limit.Bounds{SessionsPerUser: 4})
+	take(t, 1, session(l, "ann", home))
+}
+
+func TestAnAdoptedSessionIsCountedButNeverRefused(t *testing.T) {
+	l := limit.New(limit.Bounds{SessionsPerUser: 1})
+	first := l.Adopt("ann", home)
+	second := l.Adopt("ann", home)
+	refused(t, "sessions of this user", session(l, "ann", home))
+	first()
+	refused(t, "sessions of this user", session(l, "ann", home))
+	second()
+	take(t, 1, session(l, "ann", home))
 }
 
 func TestZeroIsNoLimit(t *testing.T) {
@@ -123,7 +156,7 @@ func TestZeroIsNoLimit(t *testing.T) {
 }
 
 func TestManyAtOnceAreCountedRight(t *testing.T) {
-	l := &limit.Limits{SessionsPerUser: 10}
+	l := limit.New(limit.Bounds{SessionsPerUser: 10})
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {

@@ -75,6 +75,7 @@ type house struct {
 	t        *testing.T
 	door     *door
 	listener *listen.Listener
+	service  *listen.Service
 	desk     *login.Desk
 	log      safe
 	stop     context.CancelFunc // accepts no more
@@ -137,11 +138,13 @@ func newHouse(t *testing.T, p login.Protocol) *house {
 		Routes:   &route.Table{Backends: map[string]route.Backend{route.Default: {Addrs: map[string][]string{"": {"10.0.0.1:1"}}}}},
 		Backends: backends, Sessions: &session.Registry{}, Relay: relay.NewGoroutines(), Log: log,
 	}
-	h.listener = &listen.Listener{
-		Net: h.door, Protocol: p, Desk: h.desk, Limits: h.desk.Limits, Log: log,
+	h.listener = &listen.Listener{Net: h.door, Log: log}
+	h.service = &listen.Service{
+		Protocol: p, Desk: h.desk, Limits: h.desk.Limits, Log: log,
 		Bounds: listen.Bounds{Login: time.Minute, Command: 30 * time.Second},
 		Terms:  login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways},
 	}
+	h.listener.Use(h.service)
 	return h
 }
 
@@ -218,7 +221,7 @@ func (h *house) visit() {
 	v := h.enter("192.0.2.99:1")
 	defer func() { _ = v.nc.Close() }()
 	began := time.Now()
-	if h.listener.Protocol.Info().Name == "imap" {
+	if h.service.Protocol.Info().Name == "imap" {
 		v.hear("* OK ")
 		_ = v.say("a LOGIN ann secret\r\n")
 		v.hear("a OK ")

@@ -3,21 +3,14 @@ package listen
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
-	"runtime/debug"
+	"os"
 	"sync"
 	"syscall"
 	"time"
-
-	"usher/internal/limit"
-	"usher/internal/login"
-	"usher/internal/session"
-	"usher/internal/wire"
 )
 
 // keepAliveAfter is when a silent client is asked whether it is there: early
@@ -45,51 +38,118 @@ func Own(ctx context.Context, addr string) (net.Listener, error) {
 	return nil, fmt.Errorf("cannot listen on %s: %w: %s", addr, err, remedy)
 }
 
-// A Listener accepts clients of one protocol. Its fields are not changed once it
-// serves.
+// A Listener accepts clients on one socket. What they find there is a Service,
+// which may change while others talk.
 type Listener struct {
-	Net      net.Listener
-	Protocol login.Protocol
-	Implicit bool // TLS from the first byte
-	Terms    login.Terms
-	Desk     *login.Desk
-	Limits   *limit.Limits
-	Bounds   Bounds
-	Log      *slog.Logger
+	Net net.Listener
+	Log *slog.Logger
 
+	mu            sync.Mutex
+	service       *Service
+	resumed       chan struct{} // closed by Resume; nil: not suspended
+	closed        bool
 	conversations sync.WaitGroup
 }
 
-// Bounds are what a client may take of us before login.
-type Bounds struct {
-	Login   time.Duration // for the whole login; 0: for ever
-	Command time.Duration // for one command, once begun
+// Use has clients that come from now on find this service.
+func (l *Listener) Use(s *Service) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.service = s
 }
 
-// What a client may say before login. The longest honest login is far below.
-const (
-	maxBytes = 64 << 10
-	maxLines = 200
-)
+// enter returns the service, with the conversation counted as one of its own.
+func (l *Listener) enter() *Service {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.service.conversations.Add(1)
+	return l.service
+}
 
-// Serve accepts until ctx ends or the listener fails, and returns when all
+// Serve accepts until ctx ends or the socket fails, and returns when all
 // conversations have ended: those that wait for a client's word are told that
-// usher goes down, a login on its way is finished unless abort ends.
+// usher goes down, a login on its way is finished unless abort ends. After Close
+// nobody is told anything.
 func (l *Listener) Serve(ctx, abort context.Context) error {
-	defer l.conversations.Wait()
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // also if the listener fails: nobody shall wait for its clients
-	closed := context.AfterFunc(ctx, func() { _ = l.Net.Close() })
-	defer closed()
+	defer cancel()
+	defer l.conversations.Wait()
+	defer context.AfterFunc(ctx, func() { _ = l.Net.Close() })()
 	for {
 		nc, err := l.accept(ctx)
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil || l.isClosed():
+			if nc != nil {
+				_ = nc.Close()
+			}
 			return nil
 		case err != nil:
+			cancel() // nobody shall wait for the clients of a broken socket
 			return err
 		}
-		l.conversations.Go(func() { l.converse(ctx, abort, nc) })
+		s := l.enter()
+		l.conversations.Go(func() {
+			defer s.conversations.Done()
+			s.converse(ctx, abort, nc)
+		})
+	}
+}
+
+// Close accepts no more. Conversations go on.
+func (l *Listener) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	_ = l.Net.Close()
+}
+
+func (l *Listener) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
+// Suspend leaves the next clients to whom else has the socket, until Resume.
+func (l *Listener) Suspend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.resumed == nil {
+		l.resumed = make(chan struct{})
+		l.setDeadline(past)
+	}
+}
+
+// Resume accepts again.
+func (l *Listener) Resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.resumed != nil {
+		l.setDeadline(time.Time{})
+		close(l.resumed)
+		l.resumed = nil
+	}
+}
+
+// past is a deadline that ends a waiting Accept at once.
+var past = time.Unix(1, 0)
+
+func (l *Listener) setDeadline(t time.Time) {
+	if d, ok := l.Net.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = d.SetDeadline(t)
+	}
+}
+
+// suspended waits for Resume. It returns at once if nobody has called Suspend.
+func (l *Listener) suspended(ctx context.Context) {
+	l.mu.Lock()
+	resumed := l.resumed
+	l.mu.Unlock()
+	if resumed == nil {
+		return
+	}
+	select {
+	case <-resumed:
+	case <-ctx.Done():
 	}
 }
 
@@ -98,8 +158,13 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
 		nc, err := l.Net.Accept()
 		var ne net.Error
-		if err == nil || ctx.Err() != nil || errors.Is(err, net.ErrClosed) || !errors.As(err, &ne) {
+		switch {
+		case err == nil || ctx.Err() != nil || errors.Is(err, net.ErrClosed) || !errors.As(err, &ne):
 			return nc, err
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			l.suspended(ctx)
+			wait = 5 * time.Millisecond
+			continue
 		}
 		l.Log.Error("cannot accept", "addr", l.Net.Addr().String(), "err", err, "remedy", "if files are too many: raise LimitNOFILE or ulimit -n")
 		select {
@@ -109,66 +174,16 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// converse serves one client until it is admitted or gone.
-func (l *Listener) converse(ctx, abort context.Context, nc net.Conn) {
-	c := &login.Client{
-		ID: session.NewID(), Protocol: l.Protocol, Terms: l.Terms,
-		Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
-	}
-	release, err := l.Limits.Connect(c.Remote.Addr())
+// Inherited is a socket that another process has opened. Package net would ask
+// its clients every 15 seconds whether they are there.
+type Inherited struct{ *net.TCPListener }
+
+// Accept implements net.Listener.
+func (i Inherited) Accept() (net.Conn, error) {
+	nc, err := i.AcceptTCP()
 	if err != nil {
-		l.Log.Warn("connection refused", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "why", err.Error())
-		_ = nc.Close()
-		return
+		return nil, err
 	}
-	defer release()
-	c.Conn = wire.New(nc, l.bounds())
-	defer func() { _ = c.Conn.Close() }() // nothing, if it went to the relay
-	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
-	defer l.survive(c)
-	if err := l.serve(abort, c); err != nil {
-		l.Log.Debug("left before login", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "err", err)
-	}
-}
-
-// survive keeps a bug that one client has found from ending the sessions of all
-// others.
-func (l *Listener) survive(c *login.Client) {
-	if bug := recover(); bug != nil {
-		l.Log.Error("bug: a conversation panicked, please report this", "id", c.ID.String(), "protocol", c.Protocol.Info().Name,
-			"remote", c.Remote.String(), "err", fmt.Sprint(bug), "stack", string(debug.Stack()))
-	}
-}
-
-func (l *Listener) serve(ctx context.Context, c *login.Client) error {
-	if l.Implicit {
-		if err := c.StartTLS(ctx); err != nil {
-			return err
-		}
-	}
-	return c.Protocol.Serve(ctx, c, l.Desk)
-}
-
-func (l *Listener) bounds() wire.Bounds {
-	b := wire.Bounds{Step: l.Bounds.Command, Bytes: maxBytes, Lines: maxLines}
-	if l.Bounds.Login > 0 {
-		b.Until = time.Now().Add(l.Bounds.Login)
-	}
-	return b
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
-}
-
-// ServerConfig is a TLS configuration for the clients of one protocol: RFC 7301
-// keeps others from being fooled into it (ALPACA).
-func ServerConfig(base *tls.Config, p login.Protocol) *tls.Config {
-	c := base.Clone()
-	c.NextProtos = []string{p.Info().ALPN}
-	return c
+	_ = nc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAliveAfter, Interval: -1, Count: -1})
+	return nc, nil
 }

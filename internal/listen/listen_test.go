@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"usher/internal/imap"
+	"usher/internal/limit"
 	"usher/internal/listen"
 	"usher/internal/login"
 	"usher/internal/pop3"
@@ -140,11 +141,11 @@ func TestAListenerThatFailsTellsItsClients(t *testing.T) {
 }
 
 func TestConnectionsBeforeLoginAreLimitedByAddress(t *testing.T) {
-	each(t, func(h *house) { h.desk.Limits.LoginsPerAddress = 2 }, func(t *testing.T, h *house) {
+	each(t, func(h *house) { h.desk.Limits.Set(limit.Bounds{LoginsPerAddress: 2}) }, func(t *testing.T, h *house) {
 		a, b := h.enter("192.0.2.7:1"), h.enter("192.0.2.7:2")
 		_, _ = a.in.ReadString('\n')
 		_, _ = b.in.ReadString('\n')
-		if got := h.enter("192.0.2.7:3").rest(); got != "" {
+		if got := h.enter("192.0.2.7:3").rest(); got != h.service.Protocol.Info().Full+"\r\n" {
 			t.Errorf("the third heard %q", got)
 		}
 		if !strings.Contains(h.log.String(), `msg="connection refused"`) || !strings.Contains(h.log.String(), "remote=192.0.2.7:3") {
@@ -159,6 +160,118 @@ func TestConnectionsBeforeLoginAreLimitedByAddress(t *testing.T) {
 		}
 		_, _ = b.nc.Close(), again.nc.Close()
 	})
+}
+
+// Those who are refused must not fill the disk, nor the room that is left.
+func TestAFloodOfRefusedClientsIsToldInBrief(t *testing.T) {
+	each(t, func(h *house) { h.desk.Limits.Set(limit.Bounds{Connections: 1}) }, func(t *testing.T, h *house) {
+		first := h.enter("192.0.2.7:1")
+		_, _ = first.in.ReadString('\n')
+		var deaf []*visitor
+		for range 100 { // who do not even read the answer
+			deaf = append(deaf, h.enter("192.0.2.8:1"))
+		}
+		synctest.Wait()
+		if got := h.enter("192.0.2.9:1").rest(); got != "" {
+			t.Errorf("one more heard %q: how many are told at once has no bound", got)
+		}
+		if n := strings.Count(h.log.String(), "connection refused"); n != 1 {
+			t.Errorf("101 refusals in no time are %d lines", n)
+		}
+		time.Sleep(10 * time.Second)
+		if got := h.enter("192.0.2.9:2").rest(); got != h.service.Protocol.Info().Full+"\r\n" {
+			t.Errorf("when the deaf have gone, one more heard %q", got)
+		}
+		if !strings.Contains(h.log.String(), "others=100") {
+			t.Errorf("the log says %s", h.log.String())
+		}
+		_ = first.nc.Close()
+		for _, v := range deaf {
+			_ = v.nc.Close()
+		}
+		synctest.Wait()
+		h.visit()
+	})
+}
+
+// As at a reload: what has begun goes on by the old rules.
+func TestANewServiceIsForThoseWhoComeNext(t *testing.T) {
+	each(t, nil, func(t *testing.T, h *house) {
+		before := h.enter("192.0.2.7:1")
+		_, _ = before.in.ReadString('\n')
+		h.listener.Use(&listen.Service{
+			Protocol: h.service.Protocol, Desk: h.desk, Limits: limit.New(limit.Bounds{Connections: 1}), Log: h.service.Log,
+			Terms: login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways},
+		})
+		ended := make(chan struct{})
+		go func() { h.service.Wait(); close(ended) }()
+		h.visit()
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("the old service does not wait for its client")
+		default:
+		}
+		_ = before.nc.Close()
+		<-ended
+	})
+}
+
+func TestAClosedListenerLeavesItsClientsInPeace(t *testing.T) {
+	each(t, nil, func(t *testing.T, h *house) {
+		v := h.enter("192.0.2.7:1")
+		_, _ = v.in.ReadString('\n')
+		h.listener.Close()
+		synctest.Wait()
+		if len(h.served) > 0 {
+			t.Error("Serve does not wait for the client")
+		}
+		verb := map[string]string{"imap": "a NOOP\r\n", "pop3": "CAPA\r\n"}[h.service.Protocol.Info().Name]
+		_ = v.say(verb)
+		if line, err := v.in.ReadString('\n'); err != nil || strings.Contains(line, "going down") {
+			t.Errorf("heard %q %v", line, err)
+		}
+		_ = v.nc.Close()
+	})
+}
+
+// While another process accepts, this one does not; it goes on if that one fails.
+func TestASuspendedListenerLeavesClientsToOthers(t *testing.T) {
+	ln, err := listen.Own(t.Context(), "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHouse(t, imap.Protocol{})
+	h.listener.Net = ln
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { h.served <- h.listener.Serve(ctx, t.Context()) }()
+	greeted := func(within time.Duration) bool {
+		nc, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = nc.Close() }()
+		_ = nc.SetDeadline(time.Now().Add(within))
+		n, _ := nc.Read(make([]byte, 1))
+		return n == 1
+	}
+	if !greeted(10 * time.Second) {
+		t.Error("nobody is there before")
+	}
+	h.listener.Suspend()
+	h.listener.Suspend()
+	if greeted(100 * time.Millisecond) {
+		t.Error("a suspended listener accepts")
+	}
+	h.listener.Resume()
+	if !greeted(10 * time.Second) {
+		t.Error("nobody is there afterwards")
+	}
+	h.listener.Suspend()
+	stop()
+	if err := <-h.served; err != nil {
+		t.Errorf("a suspended listener ended with %v", err)
+	}
 }
 
 func TestAStopTellsThoseThatWait(t *testing.T) {

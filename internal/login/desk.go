@@ -194,10 +194,25 @@ func (a *Admission) Join() error {
 		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),
 		Idle: d.Idle, Farewell: c.Protocol.Info().Farewell,
 	}
-	d.Relay.Start(pair, func(st relay.Stats) {
-		a.release()
-		d.logSession(s, st)
-		d.Sessions.Remove(s.ID)
-	})
+	d.Relay.Start(pair, d.ended(s, a.release))
 	return nil
+}
+
+// Adopt goes on with a session that another process has let in.
+func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
+	release := d.Limits.Adopt(s.Account, s.Remote.Addr())
+	d.Sessions.Add(s)
+	d.Relay.Start(p, d.ended(s, release))
+}
+
+// ended returns what is to be done when a session ends. The process to which it
+// has moved will log it.
+func (d *Desk) ended(s *session.Session, release func()) func(relay.Stats) {
+	return func(st relay.Stats) {
+		release()
+		if st.Ended != relay.Moved {
+			d.logSession(s, st)
+		}
+		d.Sessions.Remove(s.ID)
+	}
 }

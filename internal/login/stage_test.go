@@ -106,7 +106,7 @@ func newStage() *stage {
 	s.desk = &login.Desk{
 		Mechanisms: mechanisms, Towards: mechanisms,
 		Verifier: func(*login.Client) sasl.Verifier { return proven(&account.Account{Name: "ann"}) },
-		Limits:   &limit.Limits{SessionsPerUser: 1},
+		Limits:   limit.New(limit.Bounds{SessionsPerUser: 1}),
 		Routes: &route.Table{
 			Ports:    map[string]route.Ports{"test": {Clear: 1, TLS: 2}},
 			Backends: map[string]route.Backend{route.Default: {Addrs: map[string][]string{"": {"mail"}}}},

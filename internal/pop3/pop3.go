@@ -14,7 +14,10 @@ type Protocol struct{}
 
 // Info implements login.Protocol. POP3 has no way to say goodbye unasked.
 func (Protocol) Info() login.Info {
-	return login.Info{Name: "pop3", Port: 110, TLSPort: 995, ALPN: "pop3"}
+	return login.Info{
+		Name: "pop3", Port: 110, TLSPort: 995, ALPN: "pop3",
+		Full: "-ERR [SYS/TEMP] Too many connections, please try again later.", // RFC 3206 §4
+	}
 }
 
 // plain is the mechanism whose rules USER and PASS follow.

@@ -21,11 +21,11 @@ import (
 )
 
 // listeners translates [[listen]] and [tls].
-func (b *builder) listeners(s *Server) {
+func (b *builder) listeners(h *house) {
 	if len(b.cfg.Listen) == 0 {
 		b.wrong("add a [[listen]] block with protocol = \"imap\"", "listen", "there is nothing to listen on")
 	}
-	base := b.clientTLS(s)
+	base := b.clientTLS(h)
 	used := map[string]bool{}
 	for i, l := range b.cfg.Listen {
 		key := fmt.Sprintf("listen[%d]", i)
@@ -43,17 +43,21 @@ func (b *builder) listeners(s *Server) {
 				continue
 			}
 			terms.TLS = listen.ServerConfig(base, p)
+			h.tls = append(h.tls, terms.TLS)
 		}
 		for n, addr := range b.addresses(l, key, p) {
-			if used[addr] && !strings.HasSuffix(addr, ":0") {
-				b.wrong("leave one of them out", fmt.Sprintf("%s.addr[%d]", key, n), "%s is listened on already", addr)
+			name := addr
+			for again := 2; used[name]; again++ {
+				if !strings.HasSuffix(addr, ":0") {
+					b.wrong("leave one of them out", fmt.Sprintf("%s.addr[%d]", key, n), "%s is listened on already", addr)
+				}
+				name = fmt.Sprintf("%s#%d", addr, again)
 			}
-			used[addr] = true
-			s.addrs = append(s.addrs, addr)
-			s.listeners = append(s.listeners, &listen.Listener{
-				Protocol: p, Implicit: l.TLS == "implicit", Terms: terms, Desk: s.desk, Limits: s.desk.Limits, Log: s.log,
+			used[name] = true
+			h.services = append(h.services, service{port: name, addr: addr, Service: &listen.Service{
+				Protocol: p, Implicit: l.TLS == "implicit", Terms: terms, Desk: h.desk, Limits: h.desk.Limits, Log: b.log,
 				Bounds: listen.Bounds{Login: time.Duration(b.cfg.Limit.LoginTimeout), Command: time.Duration(b.cfg.Limit.CommandTimeout)},
-			})
+			}})
 		}
 	}
 }
@@ -72,6 +76,9 @@ func (b *builder) addresses(l config.Listen, key string, p login.Protocol) []str
 		return []string{net.JoinHostPort("", strconv.Itoa(int(port)))}
 	}
 	for i, addr := range l.Addr {
+		if strings.HasPrefix(addr, fromSystemd) {
+			continue
+		}
 		_, digits, err := net.SplitHostPort(addr)
 		if _, bad := strconv.ParseUint(digits, 10, 16); err != nil || bad != nil {
 			b.wrong(fmt.Sprintf("write it as \"127.0.0.1:%d\", \"[::1]:%d\" or \":%d\"", port, port, port),
@@ -83,7 +90,7 @@ func (b *builder) addresses(l config.Listen, key string, p login.Protocol) []str
 
 // clientTLS is the configuration towards clients; nil if there is no
 // certificate.
-func (b *builder) clientTLS(s *Server) *tls.Config {
+func (b *builder) clientTLS(h *house) *tls.Config {
 	t := b.cfg.TLS
 	if t.Cert == "" && t.Key == "" && len(t.Certificate) == 0 {
 		return nil
@@ -96,7 +103,7 @@ func (b *builder) clientTLS(s *Server) *tls.Config {
 		b.wrong("set both, or neither", "tls", "cert and key belong together")
 	}
 	c := &certificates{log: b.log, now: time.Now}
-	s.certs = c
+	h.certs = c
 	for i, pair := range append(all, t.Certificate...) {
 		key := "tls.cert"
 		if n := i - len(all); n >= 0 {
@@ -112,7 +119,7 @@ func (b *builder) clientTLS(s *Server) *tls.Config {
 
 // routes translates [backend.NAME] and [[route]].
 func (b *builder) routes() *route.Table {
-	t := &route.Table{Ports: ports(), Backends: map[string]route.Backend{}}
+	t := &route.Table{Ports: protocolPorts(), Backends: map[string]route.Backend{}}
 	for _, name := range slices.Sorted(maps.Keys(b.cfg.Backend)) {
 		t.Backends[name] = b.backend("backend."+name, b.cfg.Backend[name])
 	}

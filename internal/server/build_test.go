@@ -147,10 +147,15 @@ addr = ["127.0.0.1:1110", "[::1]:1110"]
 login_timeout = "7s"
 command_timeout = "3s"
 `)
-	if want := []string{":143", ":993", "127.0.0.1:1110", "[::1]:1110"}; !slices.Equal(s.addrs, want) {
-		t.Fatalf("it listens on %q, want %q", s.addrs, want)
+	services := s.house.Load().services
+	var addrs []string
+	for _, v := range services {
+		addrs = append(addrs, v.addr)
 	}
-	l := s.listeners[0]
+	if want := []string{":143", ":993", "127.0.0.1:1110", "[::1]:1110"}; !slices.Equal(addrs, want) {
+		t.Fatalf("it listens on %q, want %q", addrs, want)
+	}
+	l := services[0]
 	if l.Terms.Hostname != "mail.example.org" || l.Terms.Domain != "example.org" || l.Terms.Cleartext != login.CleartextNever || l.Implicit {
 		t.Errorf("the first is %+v", l.Terms)
 	}
@@ -160,7 +165,7 @@ command_timeout = "3s"
 	if l.Bounds != (listen.Bounds{Login: 7 * time.Second, Command: 3 * time.Second}) {
 		t.Errorf("its bounds are %+v", l.Bounds)
 	}
-	if !s.listeners[1].Implicit || s.listeners[2].Terms.TLS != nil || s.listeners[2].Terms.Cleartext != login.CleartextAlways {
+	if !services[1].Implicit || services[2].Terms.TLS != nil || services[2].Terms.Cleartext != login.CleartextAlways {
 		t.Error("the others are not as they were written")
 	}
 }
@@ -174,7 +179,7 @@ func TestOurNameIsTheFirstThatIsKnown(t *testing.T) {
 	} {
 		t.Setenv("PROXY_HOSTNAME", c.courier)
 		s := build(t, t.TempDir(), "server.hostname = '"+c.written+"'\n"+imapOnly)
-		if got := s.listeners[0].Terms.Hostname; got != c.want {
+		if got := s.house.Load().services[0].Terms.Hostname; got != c.want {
 			t.Errorf("hostname %q, PROXY_HOSTNAME %q: it calls itself %q, want %q", c.written, c.courier, got, c.want)
 		}
 	}
@@ -191,8 +196,9 @@ sessions_per_user_address = 3
 idle_timeout = "4s"
 failure_delay = "5s"
 `)
-	d, l := s.desk, s.desk.Limits
-	if l.LoginsPerAddress != 1 || l.SessionsPerUser != 2 || l.SessionsPerUserAddress != 3 || d.Idle != 4*time.Second || d.FailureDelay != 5*time.Second {
+	h := s.house.Load()
+	d, l := h.desk, h.bounds(7)
+	if l.Connections != 7 || l.LoginsPerAddress != 1 || l.SessionsPerUser != 2 || l.SessionsPerUserAddress != 3 || d.Idle != 4*time.Second || d.FailureDelay != 5*time.Second {
 		t.Errorf("the desk is %+v", d)
 	}
 	if len(d.Mechanisms) != 1 || d.Mechanisms[0].Name != "LOGIN" || len(d.Towards) != 2 {

@@ -16,13 +16,13 @@ import (
 // dropPrivileges becomes the configured user if we are root: whoever talks to
 // strangers should be nobody. The state folder becomes that user's.
 func (s *Server) dropPrivileges() error {
-	name := s.cfg.Server.User
+	name := s.house.Load().cfg.Server.User
 	if os.Geteuid() != 0 || name == "" {
 		return nil
 	}
 	u, err := user.Lookup(name)
 	if err != nil {
-		if s.cfg.Has("server.user") {
+		if s.house.Load().cfg.Has("server.user") {
 			return fmt.Errorf("cannot become user %q: %w: create it, or change user in [server]", name, err)
 		}
 		s.log.Warn("running as root: there is no user to become; create it (useradd --system usher) or set user in [server]", "user", name)
@@ -30,7 +30,7 @@ func (s *Server) dropPrivileges() error {
 	}
 	uid, uidErr := strconv.Atoi(u.Uid)
 	gid, gidErr := strconv.Atoi(u.Gid)
-	if err := errors.Join(uidErr, gidErr, s.giveState(uid, gid)); err != nil {
+	if err := errors.Join(uidErr, gidErr, s.giveState(uid, gid), s.giveAdmin(uid, gid)); err != nil {
 		return fmt.Errorf("cannot become user %q: %w", name, err)
 	}
 	// The group goes first: afterwards we may not change it any more.
@@ -43,7 +43,7 @@ func (s *Server) dropPrivileges() error {
 // giveState gives the state folder, which is made if it is missing, and usher's
 // files in it to the user. A folder with other things in it is not usher's own.
 func (s *Server) giveState(uid, gid int) error {
-	dir := string(s.cfg.Server.State)
+	dir := string(s.house.Load().cfg.Server.State)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -53,7 +53,8 @@ func (s *Server) giveState(uid, gid int) error {
 	}
 	give := []string{dir}
 	for _, e := range entries {
-		if !e.Type().IsRegular() || !strings.HasPrefix(e.Name(), sql.File) {
+		ours := strings.HasPrefix(e.Name(), sql.File) || strings.HasPrefix(e.Name(), ticketFile)
+		if !e.Type().IsRegular() || !ours {
 			return s.mustOwn(dir, uid, e.Name())
 		}
 		give = append(give, filepath.Join(dir, e.Name()))

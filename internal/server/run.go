@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
 	"time"
 
-	"usher/internal/account"
-	"usher/internal/auth"
+	"usher/internal/handover"
 	"usher/internal/listen"
-	"usher/internal/login"
-	"usher/internal/password"
 	"usher/internal/relay"
-	"usher/internal/sasl"
+	"usher/internal/systemd"
 )
 
 // goodbye is how long sessions may take to end once they are told to.
@@ -22,130 +18,196 @@ const goodbye = 5 * time.Second
 
 // Run opens the ports and the account sources and serves until ctx ends. Then it
 // stops accepting, lets open sessions go on for the grace period, and says
-// goodbye to those that are left.
+// goodbye to those that are left. After Upgrade it returns when the last session
+// that could not move has ended.
 func (s *Server) Run(ctx context.Context) error {
-	if err := s.listen(ctx); err != nil {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	aborted, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+	s.stop, s.accepting, s.aborted = stop, ctx, aborted
+
+	if err := s.inherit(); err != nil {
 		return err
 	}
-	defer s.unlisten()
+	defer s.disown()
+	h := s.house.Load()
+	opened, err := s.listen(ctx, h)
+	if err != nil {
+		return err
+	}
+	s.ports.add(opened)
+	defer s.ports.close()
 	if err := s.dropPrivileges(); err != nil {
 		return err
 	}
-	if s.certs != nil {
-		s.certs.current() // says now, not on the day of the renewal, if we may not read them any more
-	}
-	engine, closeEngine, err := relay.Open(s.cfg.Server.Relay)
+	engine, closeEngine, err := relay.Open(h.cfg.Server.Relay)
 	if err != nil {
 		return fmt.Errorf("relay: %w", err)
 	}
 	defer func() { _ = closeEngine() }()
-	s.desk.Relay = engine
-	chain, err := s.openAccounts(ctx)
-	if ctx.Err() != nil {
-		return nil // told to stop before we began
-	}
-	if err != nil {
+	s.relay, h.desk.Relay = engine, engine
+	if err := h.open(ctx, s.log); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before we began
+		}
 		return err
 	}
-	defer func() { _ = chain.Close() }()
-	if err := s.authenticate(chain); err != nil {
+	defer func() { s.house.Load().close() }()
+	if err := s.openAdmin(); err != nil {
 		return err
 	}
-	return s.serve(ctx)
-}
-
-// listen opens all ports, or none.
-func (s *Server) listen(ctx context.Context) error {
-	for i, l := range s.listeners {
-		ln, err := listen.Own(ctx, s.addrs[i])
-		if err != nil {
-			s.unlisten()
-			return err
-		}
-		l.Net = ln
-	}
-	return nil
-}
-
-func (s *Server) unlisten() {
-	for _, l := range s.listeners {
-		if l.Net != nil {
-			_ = l.Net.Close()
-		}
-	}
-}
-
-// authenticate puts the account sources behind the desk.
-func (s *Server) authenticate(d account.Directory) error {
-	decoy, err := password.Make(password.Default, "nobody's")
-	if err != nil {
-		return err
-	}
-	a := auth.New(d, decoy)
-	s.desk.Verifier = func(c *login.Client) sasl.Verifier {
-		q := account.Query{Protocol: c.Protocol.Info().Name, Remote: c.Remote, Local: c.Local}
-		if state := c.Conn.TLS(); state != nil {
-			q.TLS, q.ServerName = true, state.ServerName
-		}
-		return a.Verifier(q, c.Terms.Domain)
-	}
-	return nil
-}
-
-// serve accepts until ctx ends or a listener fails, and lets sessions end.
-func (s *Server) serve(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	aborted, abort := context.WithCancel(context.WithoutCancel(ctx))
-	defer abort()
-	var wg sync.WaitGroup
-	errs := make([]error, len(s.listeners))
-	for i, l := range s.listeners {
-		wg.Go(func() {
-			if errs[i] = l.Serve(ctx, aborted); errs[i] != nil {
-				stop() // a server without one of its ports is broken: whoever supervises us shall know
-			}
-		})
-	}
-	s.announce()
+	defer s.closeAdmin()
+	s.begin(opened)
 	<-ctx.Done()
-	conversed := make(chan struct{})
-	go func() { wg.Wait(); close(conversed) }()
-	s.drain(conversed, abort)
-	<-conversed
-	return errors.Join(errs...)
+	s.leave(abort)
+	return failure(context.Cause(ctx))
+}
+
+// errReplaced ends a process whose sessions are gone, or go on elsewhere.
+var errReplaced = errors.New("replaced")
+
+// failure is what Run returns when it stopped for this reason: nothing if it was
+// told to.
+func failure(why error) error {
+	if errors.Is(why, context.Canceled) || errors.Is(why, errReplaced) || errors.Is(why, errStopped) {
+		return nil
+	}
+	return why
+}
+
+// inherit takes the sockets that others have opened for us: the process that we
+// replace, or systemd.
+func (s *Server) inherit() error {
+	heritage, err := handover.Predecessor()
+	if err != nil {
+		return err
+	}
+	if heritage != nil {
+		s.heritage = heritage
+		s.sockets, err = heritage.Take()
+		return err
+	}
+	s.alone.Store(true)
+	list, err := systemd.Sockets()
+	for _, one := range list {
+		s.sockets = append(s.sockets, handover.Port{Name: fromSystemd + one.Name, Listener: one.Listener})
+	}
+	return err
+}
+
+// disown closes what was inherited and nobody has taken.
+func (s *Server) disown() {
+	s.sockets.close()
+	if s.heritage != nil {
+		s.heritage.Close()
+	}
+}
+
+// begin lets clients in.
+func (s *Server) begin(opened listeners) {
+	s.measure()
+	s.setBounds()
+	s.keepTickets(s.house.Load())
+	s.use(s.house.Load())
+	s.serve(opened)
+	s.become(serving)
+	s.announce()
+	s.listening.Go(func() { s.tell.Watch(s.accepting, s.alive) })
+	if s.heritage != nil {
+		s.succeed()
+	}
+	s.tell.Ready("serving") // after the predecessor has said who is the main process
+}
+
+// serve accepts on ports that were opened.
+func (s *Server) serve(opened listeners) {
+	for _, list := range opened {
+		for _, l := range list {
+			s.listening.Go(func() {
+				if err := l.Serve(s.accepting, s.aborted); err != nil {
+					s.stop(err) // a server without one of its ports is broken: whoever supervises us shall know
+				}
+			})
+		}
+	}
+}
+
+// use lets the clients that come next into a house.
+func (s *Server) use(h *house) {
+	for _, v := range h.services {
+		for _, l := range s.ports.of(v) {
+			l.Use(v.Service)
+		}
+	}
 }
 
 // announce says where we listen.
 func (s *Server) announce() {
-	addrs := make([]net.Addr, len(s.listeners))
-	for i, l := range s.listeners {
-		addrs[i] = l.Net.Addr()
-		s.log.Info("listening", "protocol", l.Protocol.Info().Name, "addr", addrs[i].String(), "implicit_tls", l.Implicit)
+	var addrs []net.Addr
+	for _, v := range s.house.Load().services {
+		for _, l := range s.ports.of(v) {
+			addrs = append(addrs, l.Net.Addr())
+			s.logPort(v, l)
+		}
+	}
+	for _, left := range s.sockets {
+		s.log.Warn("a socket that we were given is not used: name its address in [[listen]], or take it away", "name", left.Name, "addr", left.Listener.Addr().String())
 	}
 	if s.Ready != nil {
 		s.Ready(addrs)
 	}
 }
 
-// drain lets sessions, and logins on their way, end by themselves for a while.
-// Then it ends them.
-func (s *Server) drain(conversed <-chan struct{}, abort func()) {
-	grace := time.Duration(s.cfg.Server.Grace)
-	s.log.Info("stopping", "sessions", s.sessions.Len(), "grace", grace.String())
-	if s.quiet(conversed, grace) {
-		return
-	}
-	abort()
-	s.dismiss()
-	<-conversed // nobody can begin a session any more
-	s.dismiss()
-	s.quiet(conversed, goodbye)
+func (s *Server) logPort(v service, l *listen.Listener) {
+	s.log.Info("listening", "protocol", v.Protocol.Info().Name, "addr", l.Net.Addr().String(), "implicit_tls", v.Implicit)
 }
 
-func (s *Server) dismiss() {
+// alive tells systemd's watchdog whether sessions are served: the relay answers
+// a question about one that does not exist.
+func (s *Server) alive() bool {
+	s.relay.Kick(0, relay.Kicked)
+	return true
+}
+
+// grace is how long open sessions may go on after a stop.
+func (s *Server) grace() time.Duration {
+	if d := s.drains.Load(); d >= 0 {
+		return time.Duration(d)
+	}
+	return time.Duration(s.house.Load().cfg.Server.Grace)
+}
+
+// leave lets sessions, and logins on their way, end by themselves for a while.
+// Then it ends them.
+func (s *Server) leave(abort func()) {
+	why, grace := relay.Shutdown, s.grace()
+	if errors.Is(context.Cause(s.accepting), errReplaced) {
+		why = relay.Upgraded
+	}
+	if s.current() == serving {
+		s.tell.Stopping(grace + goodbye)
+	}
+	s.become(stopping)
+	s.life.Lock()   // a reload or an upgrade that has begun ends first, and no other begins
+	s.life.Unlock() //nolint:staticcheck // nothing else is to be done under it
+	conversed := make(chan struct{})
+	go func() { s.listening.Wait(); close(conversed) }()
+	s.log.Info("stopping", "sessions", s.sessions.Len(), "grace", grace.String())
+	if !s.quiet(conversed, grace) {
+		abort()
+		s.dismiss(why)
+		<-conversed // nobody can begin a session any more
+		s.dismiss(why)
+		s.quiet(conversed, goodbye)
+	}
+	<-conversed
+}
+
+// dismiss ends all sessions.
+func (s *Server) dismiss(why relay.Ending) {
 	for _, left := range s.sessions.List() {
-		s.desk.Relay.Kick(uint64(left.ID), relay.Shutdown)
+		s.relay.Kick(uint64(left.ID), why)
 	}
 }
 

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"usher/internal/listen"
-
 	"go.uber.org/goleak"
 )
 
@@ -75,6 +73,7 @@ func settings(backend, grace string) string {
 [server]
 user = ""
 state = "state"
+admin = ""
 grace = %q
 [[listen]]
 protocol = "imap"
@@ -153,8 +152,8 @@ func TestAServerThatCannotListenOpensNothing(t *testing.T) {
 	if err := s.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "another program has this port") {
 		t.Errorf("Run: %v", err)
 	}
-	if _, err := net.Dial("tcp", s.listeners[0].Net.Addr().String()); err == nil {
-		t.Error("the other port is still open")
+	if left := s.ports.give(); len(left) > 0 {
+		t.Errorf("%v are still open", left)
 	}
 }
 
@@ -215,7 +214,8 @@ func TestOwnAddresses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := &Server{listeners: []*listen.Listener{{Net: ln}}}
+		s := &Server{}
+		s.ports.add(listeners{"here": {{Net: ln}}})
 		port := uint16(ln.Addr().(*net.TCPAddr).Port)
 		if got := s.listensOn(netip.AddrPortFrom(netip.MustParseAddr(c.dials), port)); got != c.own {
 			t.Errorf("listening on %s, %s is own: %v", c.listens, c.dials, got)
@@ -236,7 +236,7 @@ func TestTheStateFolderIsGivenAwayOnlyIfItIsUshersOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := &Server{cfg: parse(t, dir, fmt.Sprintf("[server]\nstate = %q\n[[listen]]\nprotocol = \"imap\"\ntls = \"none\"\n", dir))}
+	s := build(t, dir, fmt.Sprintf("server.state = %q\n[[listen]]\nprotocol = \"imap\"\ntls = \"none\"\n", dir))
 	write("accounts.db")
 	write("accounts.db-wal")
 	if err := s.giveState(os.Getuid(), os.Getgid()); err != nil {

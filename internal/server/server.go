@@ -1,6 +1,7 @@
 // Package server builds usher from its configuration and runs it. It is the only
 // package that knows all the others: parts.go lists what this build is made of,
-// build.go translates the configuration, run.go is the life of the process.
+// house.go and build.go translate the configuration, run.go is the life of the
+// process, reload.go and upgrade.go change it while clients are there.
 package server
 
 import (
@@ -11,54 +12,72 @@ import (
 	"net"
 	"os"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	"usher/internal/account"
-	"usher/internal/backend"
+	"usher/internal/admin"
 	"usher/internal/config"
+	"usher/internal/handover"
 	"usher/internal/limit"
-	"usher/internal/listen"
 	"usher/internal/login"
+	"usher/internal/relay"
 	"usher/internal/route"
 	"usher/internal/sasl"
 	"usher/internal/session"
+	"usher/internal/systemd"
+	"usher/internal/tickets"
 )
 
-// A Server is an usher that is ready to run.
+// A Server is an usher that is ready to run. What it does is said by a house,
+// which Reload replaces; what it has, ports and sessions and counts, stays.
 type Server struct {
 	// Ready, if set, is called once all listeners accept, with their addresses
 	// in the order of the configuration.
 	Ready func([]net.Addr)
+	// Load reads the configuration again, for Reload; nil: it cannot.
+	Load func() (*config.Config, error)
+	// Again is the command line by which Upgrade starts the program on disk; nil:
+	// it cannot.
+	Again []string
+	// Version is what commands are told.
+	Version string
 
-	cfg       *config.Config
-	log       *slog.Logger
-	certs     *certificates // towards clients; nil if there are none
-	sources   []account.Open
-	desk      *login.Desk
-	listeners []*listen.Listener
-	addrs     []string // of listeners
-	sessions  *session.Registry
+	log      *slog.Logger
+	limits   *limit.Limits
+	sessions *session.Registry
+	relay    relay.Engine
+	ports    ports
+	sockets  sockets
+	since    time.Time
+
+	tell     *systemd.Notifier
+	admin    *admin.Server      // nil: there is none
+	heritage *handover.Heritage // from the process that we have replaced; nil: none
+	tickets  *tickets.Keys      // of TLS sessions; nil: there is no TLS
+	room     int                // for connections of clients; 0: no bound
+
+	life   sync.Mutex // held by what changes the life of the process: one at a time
+	house  atomic.Pointer[house]
+	state  atomic.Int32
+	alone  atomic.Bool  // nobody else has our ports
+	drains atomic.Int64 // how long to drain, as Stop has said; negative: as the configuration says
+
+	stop               context.CancelCauseFunc // ends accepting
+	accepting, aborted context.Context         // Run's: until the stop, until nobody may log in any more
+	listening          sync.WaitGroup          // listeners, and houses that were replaced
 }
 
 // New builds a server. The error is config.Mistakes if the configuration makes
 // no sense. Nothing is opened yet.
 func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
-	b := &builder{cfg: cfg, log: log}
-	backends := backend.New()
-	s := &Server{cfg: cfg, log: log, sessions: &session.Registry{}}
-	l := cfg.Limit
-	limits := &limit.Limits{
-		LoginsPerAddress: l.LoginsPerAddress, SessionsPerUser: l.SessionsPerUser, SessionsPerUserAddress: l.SessionsPerUserAddress,
+	s := &Server{
+		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, since: time.Now(), tell: &systemd.Notifier{Log: log},
 	}
-	s.desk = &login.Desk{
-		Mechanisms: b.mechanisms(), Towards: mechanisms,
-		Limits: limits, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: log,
-		Idle: time.Duration(l.IdleTimeout), FailureDelay: time.Duration(l.FailureDelay),
-	}
-	backends.Own = s.listensOn
-	b.listeners(s)
-	b.accounts(s)
-	return s, config.Join(b.mistakes)
+	s.drains.Store(-1)
+	h, err := s.build(cfg)
+	s.house.Store(h)
+	return s, err
 }
 
 // A builder translates the configuration and gathers what is wrong with it.
@@ -144,9 +163,9 @@ func Check(cfg *config.Config) error {
 }
 
 // accounts reads the settings of the sources without opening them.
-func (b *builder) accounts(s *Server) {
+func (b *builder) accounts(h *house) {
 	hosts := slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return a.Type != "any" })
-	if !hosts && !s.desk.Routes.Leads() {
+	if !hosts && !h.desk.Routes.Leads() {
 		b.warn("add a [[route]] to a backend, or addr to [backend.default]", "accounts", "nobody can log in: accounts of type \"any\" have no host, and no route leads anywhere")
 	}
 	for i, a := range b.cfg.Accounts {
@@ -161,33 +180,12 @@ func (b *builder) accounts(s *Server) {
 		} else if err != nil {
 			b.wrong("see doc/config.md", fmt.Sprintf("accounts[%d]", i), "%v", err)
 		}
-		s.sources = append(s.sources, open)
+		h.sources = append(h.sources, open)
 	}
 }
 
-// openAccounts opens the sources.
-func (s *Server) openAccounts(ctx context.Context) (account.Chain, error) {
-	var chain account.Chain
-	for i, a := range s.cfg.Accounts {
-		d, err := s.sources[i](ctx, string(s.cfg.Server.State))
-		if err != nil {
-			return nil, errors.Join(err, chain.Close())
-		}
-		if n, ok := d.(interface{ Notes() []string }); ok {
-			for _, note := range n.Notes() {
-				s.log.Warn("account source", "type", a.Type, "note", note)
-			}
-		}
-		if len(a.Only) > 0 {
-			d = account.Only{Directory: d, Domains: a.Only}
-		}
-		chain = append(chain, d)
-	}
-	return chain, nil
-}
-
-// ports are the protocols' own.
-func ports() map[string]route.Ports {
+// protocolPorts are the protocols' own.
+func protocolPorts() map[string]route.Ports {
 	m := map[string]route.Ports{}
 	for _, p := range protocols {
 		m[p.Info().Name] = route.Ports{Clear: p.Info().Port, TLS: p.Info().TLSPort}

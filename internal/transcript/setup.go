@@ -59,6 +59,7 @@ type stage struct {
 
 	desk     *login.Desk
 	listener *listen.Listener
+	service  *listen.Service
 	accounts directory
 	anyone   bool
 	down     bool
@@ -99,7 +100,8 @@ func setUp(t *testing.T, p login.Protocol, a *txtar.Archive) *stage {
 		Routes:   &route.Table{Ports: map[string]route.Ports{p.Info().Name: {Clear: 1, TLS: 1}}, Backends: map[string]route.Backend{}},
 		Backends: backend.New(), Sessions: s.sessions, Relay: s.relay, Log: log,
 	}
-	s.listener = &listen.Listener{
+	s.listener = &listen.Listener{Log: log}
+	s.service = &listen.Service{
 		Protocol: p, Desk: s.desk, Limits: s.desk.Limits, Log: log, Bounds: listen.Bounds{Command: time.Second},
 		Terms: login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways},
 	}
@@ -127,11 +129,11 @@ func (s *stage) configure(t *testing.T, setup string) {
 		words = append(words, "")
 		switch words[0] {
 		case "tls":
-			s.listener.Terms.TLS = listen.ServerConfig(&tls.Config{Certificates: []tls.Certificate{certificate()}}, s.listener.Protocol)
+			s.service.Terms.TLS = listen.ServerConfig(&tls.Config{Certificates: []tls.Certificate{certificate()}}, s.service.Protocol)
 		case "cleartext":
-			s.listener.Terms.Cleartext = map[string]login.Cleartext{"never": login.CleartextNever, "always": login.CleartextAlways}[words[1]]
+			s.service.Terms.Cleartext = map[string]login.Cleartext{"never": login.CleartextNever, "always": login.CleartextAlways}[words[1]]
 		case "domain":
-			s.listener.Terms.Domain = words[1]
+			s.service.Terms.Domain = words[1]
 		case "account":
 			s.accounts[words[1]] = fields(words[2:])
 		case "anyone":
@@ -148,12 +150,12 @@ func (s *stage) configure(t *testing.T, setup string) {
 				}
 			}
 		case "full":
-			s.desk.Limits.SessionsPerUser = 1
+			s.desk.Limits.Set(limit.Bounds{SessionsPerUser: 1})
 			if _, err := s.desk.Limits.Session("ann", netip.Addr{}); err != nil {
 				t.Fatal(err)
 			}
 		case "login_timeout":
-			s.listener.Bounds.Login, _ = time.ParseDuration(words[1])
+			s.service.Bounds.Login, _ = time.ParseDuration(words[1])
 		case "idle":
 			s.desk.Idle, _ = time.ParseDuration(words[1])
 		default:
@@ -230,6 +232,7 @@ func (s *stage) serve(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
+	s.listener.Use(s.service)
 	s.listener.Net, s.addr = ln, ln.Addr().String()
 	go func() { served <- s.listener.Serve(ctx, context.Background()) }()
 	s.stop = sync.OnceFunc(func() {

@@ -1,0 +1,221 @@
+package handover
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"usher/internal/relay"
+	"usher/internal/session"
+)
+
+// format is raised when a message changes its meaning: processes of different
+// formats do not hand over to each other. A new field needs no new format.
+const format = 1
+
+// A kind is what a message says.
+type kind string
+
+// The conversation: hello and its ports; ready; then moving and adopted, again
+// and again, with alone between them once, until one of the two closes.
+const (
+	hello   kind = "hello"   // from old to new: Ports follow
+	port    kind = "port"    // from old to new, with a listening socket
+	ready   kind = "ready"   // from new to old: it accepts clients
+	moving  kind = "moving"  // from old to new, with the client's and the backend's socket
+	adopted kind = "adopted" // from new to old: the session is served
+	alone   kind = "alone"   // from old to new: it has closed its sockets
+)
+
+type message struct {
+	Kind     kind             `json:"kind"`
+	Format   int              `json:"format,omitempty"`
+	Ports    int              `json:"ports,omitempty"`
+	Name     string           `json:"name,omitempty"`
+	Session  *session.Session `json:"session,omitempty"`
+	Idle     time.Duration    `json:"idle,omitempty"`
+	Farewell string           `json:"farewell,omitempty"`
+	Before   *relay.Stats     `json:"before,omitempty"`
+	MidLine  bool             `json:"midline,omitempty"`
+
+	files []*os.File
+}
+
+// maxMessage is how long a message may be: names of accounts are bounded.
+const maxMessage = 64 << 10
+
+// errOver says that the other process has closed the connection.
+var errOver = errors.New("the other process has closed the connection")
+
+// conn is an end of the socket between two processes.
+type conn struct{ nc *net.UnixConn }
+
+func connOf(f *os.File) (*net.UnixConn, error) {
+	defer func() { _ = f.Close() }()
+	nc, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("handover: %w", err)
+	}
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		_ = nc.Close()
+		return nil, fmt.Errorf("handover: descriptor %s is a %T, no unix socket: unset %s", f.Name(), nc, variable)
+	}
+	return uc, nil
+}
+
+func (c conn) send(m message) error { return c.sendWith(m) }
+
+// sendWith sends a message and the descriptors of sockets, which stay open here.
+func (c conn) sendWith(m message, socks ...any) error {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return withDescriptors(socks, nil, func(fds []int) error {
+		var beside []byte
+		if len(fds) > 0 {
+			beside = unix.UnixRights(fds...)
+		}
+		_, _, err := c.nc.WriteMsgUnix(text, beside, nil)
+		return err
+	})
+}
+
+// withDescriptors calls do while the descriptors of the sockets are sure to stay
+// what they are.
+func withDescriptors(socks []any, fds []int, do func(fds []int) error) error {
+	if len(socks) == 0 {
+		return do(fds)
+	}
+	sc, ok := socks[0].(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("handover: a %T has no descriptor", socks[0])
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	ctlErr := raw.Control(func(fd uintptr) { err = withDescriptors(socks[1:], append(fds, int(fd)), do) })
+	return errors.Join(ctlErr, err)
+}
+
+// receive returns the next message. Its files are the caller's.
+func (c conn) receive() (message, error) {
+	text, beside := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(2*4))
+	n, nb, flags, _, err := c.nc.ReadMsgUnix(text, beside)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), err == nil && n == 0:
+		return message{}, errOver
+	case err != nil:
+		return message{}, fmt.Errorf("handover: %w", err)
+	}
+	files, err := filesIn(beside[:nb])
+	if err != nil {
+		return message{}, err
+	}
+	m := message{files: files}
+	switch err := json.Unmarshal(text[:n], &m); {
+	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		m.drop()
+		return message{}, errors.New("handover: a message was cut off: no descriptors left?")
+	case err != nil:
+		m.drop()
+		return message{}, fmt.Errorf("handover: %w", err)
+	}
+	return m, nil
+}
+
+func filesIn(beside []byte) (files []*os.File, err error) {
+	msgs, err := unix.ParseSocketControlMessage(beside)
+	if err != nil {
+		return nil, fmt.Errorf("handover: %w", err)
+	}
+	for _, m := range msgs {
+		fds, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			return nil, fmt.Errorf("handover: %w", err)
+		}
+		for _, fd := range fds {
+			files = append(files, os.NewFile(uintptr(fd), "inherited"))
+		}
+	}
+	return files, nil
+}
+
+func (c conn) expect(k kind) (message, error) {
+	m, err := c.receive()
+	if err == nil && m.Kind != k {
+		m.drop()
+		err = fmt.Errorf("handover: %q where %q was expected", m.Kind, k)
+	}
+	return m, err
+}
+
+func (m message) drop() {
+	for _, f := range m.files {
+		_ = f.Close()
+	}
+}
+
+// need returns an error unless so many sockets came with the message.
+func (m message) need(n int) error {
+	if len(m.files) != n {
+		return fmt.Errorf("handover: %d sockets came with %q, not %d", len(m.files), m.Kind, n)
+	}
+	return nil
+}
+
+func (m message) listener() (*net.TCPListener, error) {
+	defer m.drop()
+	if err := m.need(1); err != nil {
+		return nil, err
+	}
+	ln, err := net.FileListener(m.files[0])
+	if err != nil {
+		return nil, fmt.Errorf("handover: socket %q: %w", m.Name, err)
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		_ = ln.Close()
+		return nil, fmt.Errorf("handover: socket %q is a %T", m.Name, ln)
+	}
+	return tcp, nil
+}
+
+func sessionMessage(s Session) message {
+	p := s.Pair
+	return message{Kind: moving, Session: &s.Session, Idle: p.Idle, Farewell: p.Farewell, Before: &p.Before, MidLine: p.MidLine}
+}
+
+func (m message) session() (Session, error) {
+	defer m.drop()
+	if err := m.need(2); err != nil {
+		return Session{}, err
+	}
+	if m.Session == nil || m.Before == nil {
+		return Session{}, errors.New("handover: a session without its record")
+	}
+	var legs [2]net.Conn
+	for i, f := range m.files {
+		nc, err := net.FileConn(f)
+		if err != nil {
+			for _, leg := range legs[:i] {
+				_ = leg.Close()
+			}
+			return Session{}, fmt.Errorf("handover: session %s: %w", m.Session.ID, err)
+		}
+		legs[i] = nc
+	}
+	return Session{Session: *m.Session, Pair: relay.Pair{
+		ID: uint64(m.Session.ID), Client: relay.Leg{Conn: legs[0]}, Server: relay.Leg{Conn: legs[1]},
+		Idle: m.Idle, Farewell: m.Farewell, Before: *m.Before, MidLine: m.MidLine,
+	}}, nil
+}

@@ -1,0 +1,112 @@
+package listen
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"usher/internal/limit"
+	"usher/internal/login"
+	"usher/internal/session"
+	"usher/internal/wire"
+)
+
+// A Service is what clients find behind a listener. Its fields are not changed
+// once it is in use.
+type Service struct {
+	Protocol login.Protocol
+	Implicit bool // TLS from the first byte
+	Terms    login.Terms
+	Desk     *login.Desk
+	Limits   *limit.Limits
+	Bounds   Bounds
+	Log      *slog.Logger
+
+	conversations sync.WaitGroup
+	refusals      refusals
+}
+
+// Wait returns when all conversations that have begun here have ended. No
+// listener uses the service any more.
+func (s *Service) Wait() { s.conversations.Wait() }
+
+// Bounds are what a client may take of us before login.
+type Bounds struct {
+	Login   time.Duration // for the whole login; 0: for ever
+	Command time.Duration // for one command, once begun
+}
+
+// What a client may say before login. The longest honest login is far below.
+const (
+	maxBytes = 64 << 10
+	maxLines = 200
+)
+
+// converse serves one client until it is admitted or gone.
+func (s *Service) converse(ctx, abort context.Context, nc net.Conn) {
+	c := &login.Client{
+		ID: session.NewID(), Protocol: s.Protocol, Terms: s.Terms,
+		Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
+	}
+	release, err := s.Limits.Connect(c.Remote.Addr())
+	if err != nil {
+		s.refuse(ctx, nc, c, err)
+		return
+	}
+	defer release()
+	c.Conn = wire.New(nc, s.bounds())
+	defer func() { _ = c.Conn.Close() }() // nothing, if it went to the relay
+	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
+	defer s.survive(c)
+	if err := s.serve(abort, c); err != nil {
+		s.Log.Debug("left before login", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "err", err)
+	}
+}
+
+// survive keeps a bug that one client has found from ending the sessions of all
+// others.
+func (s *Service) survive(c *login.Client) {
+	if bug := recover(); bug != nil {
+		s.Log.Error("bug: a conversation panicked, please report this", "id", c.ID.String(), "protocol", c.Protocol.Info().Name,
+			"remote", c.Remote.String(), "err", fmt.Sprint(bug), "stack", string(debug.Stack()))
+	}
+}
+
+func (s *Service) serve(ctx context.Context, c *login.Client) error {
+	if s.Implicit {
+		if err := c.StartTLS(ctx); err != nil {
+			return err
+		}
+	}
+	return c.Protocol.Serve(ctx, c, s.Desk)
+}
+
+func (s *Service) bounds() wire.Bounds {
+	b := wire.Bounds{Step: s.Bounds.Command, Bytes: maxBytes, Lines: maxLines}
+	if s.Bounds.Login > 0 {
+		b.Until = time.Now().Add(s.Bounds.Login)
+	}
+	return b
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// ServerConfig is a TLS configuration for the clients of one protocol: RFC 7301
+// keeps others from being fooled into it (ALPACA).
+func ServerConfig(base *tls.Config, p login.Protocol) *tls.Config {
+	c := base.Clone()
+	c.NextProtos = []string{p.Info().ALPN}
+	return c
+}

@@ -1,0 +1,116 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"usher/internal/admin"
+	"usher/internal/relay"
+	"usher/internal/session"
+)
+
+// openAdmin opens the socket for commands. Where nobody has asked for it, usher
+// goes on without one.
+func (s *Server) openAdmin() error {
+	path := string(s.house.Load().cfg.Server.Admin)
+	if path == "" {
+		return nil
+	}
+	a := &admin.Server{Path: path, Daemon: s, Log: s.log, Successor: s.heritage != nil}
+	err := a.Start()
+	switch {
+	case err == nil:
+		s.admin = a
+	case s.house.Load().cfg.Has("server.admin"):
+		return err
+	default:
+		s.log.Warn("no admin socket: usher who, kick, reload and the like do not work; name a place for it with admin in [server]", "err", err)
+	}
+	return nil
+}
+
+func (s *Server) closeAdmin() {
+	if s.admin != nil {
+		_ = s.admin.Close()
+	}
+}
+
+// republish takes the admin socket's name back from a successor that failed.
+func (s *Server) republish() {
+	if s.admin == nil {
+		return
+	}
+	if err := s.admin.Publish(); err != nil {
+		s.log.Error("admin socket", "err", err)
+	}
+}
+
+// Process implements admin.Daemon.
+func (s *Server) Process() admin.Process {
+	open, most := descriptors()
+	return admin.Process{
+		PID: os.Getpid(), Version: s.Version, State: s.current().String(), Since: s.since,
+		Sessions: s.sessions.Len(), Conversations: s.limits.Conversations(), Descriptors: open, DescriptorLimit: most,
+	}
+}
+
+// Sessions implements admin.Daemon.
+func (s *Server) Sessions(which admin.Selector) (list []admin.Session) {
+	for _, one := range s.sessions.List() {
+		if a := describe(one); which.Matches(a) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+func describe(one *session.Session) admin.Session {
+	backend, _, _ := strings.Cut(one.Target, "/")
+	return admin.Session{
+		ID: one.ID.String(), User: one.Account, Protocol: one.Protocol, Remote: one.Remote.String(),
+		Backend: backend, Target: one.Target, TLS: one.TLS, Since: one.Since, PID: os.Getpid(),
+	}
+}
+
+// Kick implements admin.Daemon.
+func (s *Server) Kick(which admin.Selector) (n int) {
+	for _, one := range s.sessions.List() {
+		if which.Matches(describe(one)) && s.relay.Kick(uint64(one.ID), relay.Kicked) {
+			n++
+		}
+	}
+	return n
+}
+
+// Stop implements admin.Daemon.
+func (s *Server) Stop(drain time.Duration) {
+	if drain >= 0 {
+		s.drains.Store(int64(drain))
+	}
+	s.stop(errStopped)
+}
+
+// errStopped ends a process that was told to by a command.
+var errStopped = errors.New("stopped by a command")
+
+// giveAdmin makes the folder of the admin socket, if it is missing, while we may,
+// and gives it to the user that we become.
+func (s *Server) giveAdmin(uid, gid int) error {
+	path := string(s.house.Load().cfg.Server.Admin)
+	if path == "" {
+		return nil
+	}
+	dir := filepath.Dir(path)
+	made := os.Mkdir(dir, 0o755) == nil // if not it is there, or openAdmin will say what is wrong
+	if !made {
+		return nil
+	}
+	if err := os.Chown(dir, uid, gid); err != nil {
+		return fmt.Errorf("folder of the admin socket: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"time"
+
+	"usher/internal/account"
+	"usher/internal/auth"
+	"usher/internal/backend"
+	"usher/internal/config"
+	"usher/internal/listen"
+	"usher/internal/login"
+	"usher/internal/password"
+	"usher/internal/sasl"
+)
+
+// A house is all that one configuration says. A reload builds another one, into
+// which the clients that come next are let; the old one is left to those who are
+// in it.
+type house struct {
+	cfg      *config.Config
+	certs    *certificates // towards clients; nil if there are none
+	tls      []*tls.Config // towards clients
+	sources  []account.Open
+	chain    account.Chain // the sources, opened
+	desk     *login.Desk
+	services []service
+}
+
+// A service is what clients find at an address.
+type service struct {
+	*listen.Service
+	port string // the name of its socket: addr, or addr#2 if it is named twice
+	addr string
+}
+
+// build translates a configuration. The error is config.Mistakes if it makes no
+// sense. Nothing is opened yet.
+func (s *Server) build(cfg *config.Config) (*house, error) {
+	b := &builder{cfg: cfg, log: s.log}
+	h := &house{cfg: cfg}
+	backends := backend.New()
+	backends.Own = s.listensOn
+	h.desk = &login.Desk{
+		Mechanisms: b.mechanisms(), Towards: mechanisms,
+		Limits: s.limits, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
+		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
+	}
+	b.listeners(h)
+	b.accounts(h)
+	return h, config.Join(b.mistakes)
+}
+
+// open opens what stands behind the doors. What it has opened is closed again if
+// something else cannot be.
+func (h *house) open(ctx context.Context, log *slog.Logger) error {
+	if h.certs != nil {
+		h.certs.current() // says now, not on the day of the renewal, if we may not read them any more
+	}
+	for i, a := range h.cfg.Accounts {
+		d, err := h.sources[i](ctx, string(h.cfg.Server.State))
+		if err != nil {
+			return errors.Join(err, h.chain.Close())
+		}
+		if n, ok := d.(interface{ Notes() []string }); ok {
+			for _, note := range n.Notes() {
+				log.Warn("account source", "type", a.Type, "note", note)
+			}
+		}
+		if len(a.Only) > 0 {
+			d = account.Only{Directory: d, Domains: a.Only}
+		}
+		h.chain = append(h.chain, d)
+	}
+	return h.authenticate()
+}
+
+// authenticate puts the account sources behind the desk.
+func (h *house) authenticate() error {
+	decoy, err := password.Make(password.Default, "nobody's")
+	if err != nil {
+		return errors.Join(err, h.chain.Close())
+	}
+	a := auth.New(h.chain, decoy)
+	h.desk.Verifier = func(c *login.Client) sasl.Verifier {
+		q := account.Query{Protocol: c.Protocol.Info().Name, Remote: c.Remote, Local: c.Local}
+		if state := c.Conn.TLS(); state != nil {
+			q.TLS, q.ServerName = true, state.ServerName
+		}
+		return a.Verifier(q, c.Terms.Domain)
+	}
+	return nil
+}
+
+// close lets those who are in it finish, and closes what stood behind the doors.
+func (h *house) close() {
+	for _, s := range h.services {
+		s.Wait()
+	}
+	_ = h.chain.Close()
+}

@@ -1,0 +1,43 @@
+package server
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"usher/internal/tickets"
+)
+
+// ticketFile holds the keys of TLS session tickets, in the state folder: clients
+// that come back after a restart need no full handshake.
+const ticketFile = "tickets"
+
+// keepTickets seals the tickets of a house with keys that outlive the process.
+// Where they cannot be kept, they live as long as it does.
+func (s *Server) keepTickets(h *house) {
+	if len(h.tls) == 0 {
+		return
+	}
+	if s.tickets == nil {
+		dir := string(h.cfg.Server.State)
+		_ = os.MkdirAll(dir, 0o700) // what is wrong with it, Open says
+		keys, err := tickets.Open(filepath.Join(dir, ticketFile), time.Now)
+		if err != nil {
+			s.log.Warn("TLS session tickets", "err", err)
+		}
+		s.tickets = keys
+		s.listening.Go(func() { keys.Run(s.accepting, func([][32]byte) { s.seal(s.house.Load()) }, s.log) })
+	}
+	s.seal(h)
+}
+
+// seal has tickets sealed with the present keys.
+func (s *Server) seal(h *house) {
+	keys, err := s.tickets.Current()
+	if err != nil {
+		s.log.Warn("TLS session tickets", "err", err)
+	}
+	for _, c := range h.tls {
+		c.SetSessionTicketKeys(keys)
+	}
+}
