@@ -86,7 +86,7 @@ func (d *slow) Upgrade(ctx context.Context) (int, error) {
 	select {
 	case <-ctx.Done():
 		return 0, ctx.Err()
-	case <-time.After(bodyTime + headerTime + time.Second):
+	case <-time.After(max(bodyTime, headerTime) + time.Second):
 		return d.upgraded, nil
 	}
 }

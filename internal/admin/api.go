@@ -105,11 +105,9 @@ type question struct {
 	body  []byte
 }
 
-// read takes the whole request, which may be neither long nor slow. The deadline
-// must not outlive it: net/http reads on, to notice that the client leaves.
+// read takes the whole request, which may be neither long nor slow.
 func read(w http.ResponseWriter, r *http.Request) (question, error) {
-	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTime))
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if _, long := errors.AsType[*http.MaxBytesError](err); long {
 		return question{}, failure{http.StatusRequestEntityTooLarge, fmt.Errorf("the request has more than %d bytes", maxBody)}
@@ -117,7 +115,6 @@ func read(w http.ResponseWriter, r *http.Request) (question, error) {
 	if err != nil {
 		return question{}, malformed(fmt.Errorf("the request ended early: %w", err))
 	}
-	_ = rc.SetReadDeadline(time.Time{})
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return question{}, malformed(err)

@@ -207,6 +207,13 @@ func TestNoQuestionIsLostInATakeover(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
 	asked := make(chan struct{}, 1<<16)
+	asking.Go(func() {
+		for ctx.Err() == nil {
+			if _, err := os.Lstat(path); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	for range 4 {
 		asking.Go(func() {
 			for ctx.Err() == nil {
