@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,13 +103,9 @@ func (s *Server) giveAdmin(uid, gid int) error {
 	if path == "" {
 		return nil
 	}
-	dir := filepath.Dir(path)
-	made := os.Mkdir(dir, 0o755) == nil // if not it is there, or openAdmin will say what is wrong
-	if !made {
-		return nil
+	made, err := admin.MakeFolder(path)
+	if err != nil || !made {
+		return nil //nolint:nilerr // openAdmin will say what is wrong, if anybody has asked for it
 	}
-	if err := os.Chown(dir, uid, gid); err != nil {
-		return fmt.Errorf("folder of the admin socket: %w", err)
-	}
-	return nil
+	return os.Chown(filepath.Dir(path), uid, gid)
 }
