@@ -65,7 +65,8 @@ type Server struct {
 
 	stop               context.CancelCauseFunc // ends accepting
 	accepting, aborted context.Context         // Run's: until the stop, until nobody may log in any more
-	listening          sync.WaitGroup          // listeners, and houses that were replaced
+	listening          sync.WaitGroup          // listeners, and whatever else must end before Run does
+	adopting           sync.WaitGroup          // what takes sessions from the process before us
 }
 
 // New builds a server. The error is config.Mistakes if the configuration makes

@@ -59,6 +59,7 @@ func (s *Server) retire(next *handover.Successor) {
 	defer next.Finish()
 	if s.heritage != nil {
 		s.heritage.Leave() // who comes late from the process before us stays there
+		s.adopting.Wait()
 	}
 	if err := errors.Join(s.moveAll(next), next.Alone()); err != nil {
 		s.unretire(next, err)
@@ -120,18 +121,24 @@ func (s *Server) succeed() {
 		s.stop(fmt.Errorf("the running usher does not hand over: %w", err))
 		return
 	}
-	s.listening.Go(func() {
-		defer context.AfterFunc(s.accepting, s.heritage.Leave)()
-		n := 0
-		err := s.heritage.Adopt(func(one handover.Session) {
-			n++
-			s.house.Load().desk.Adopt(&one.Session, one.Pair)
-		}, func() { s.alone.Store(true) })
-		if err != nil {
-			s.log.Error("cannot take over more sessions: they stay in the process before us", "err", err)
-		}
+	s.adopting.Go(s.adopt)
+	s.listening.Go(s.adopting.Wait)
+}
+
+// adopt goes on with the sessions that the predecessor passes on.
+func (s *Server) adopt() {
+	defer s.heritage.Close()
+	defer context.AfterFunc(s.accepting, s.heritage.Leave)()
+	n := 0
+	err := s.heritage.Adopt(func(one handover.Session) {
+		n++
+		s.house.Load().desk.Adopt(&one.Session, one.Pair)
+	}, func() {
 		s.alone.Store(true)
-		s.heritage.Close()
 		s.log.Info("took over", "sessions", n)
 	})
+	if err != nil {
+		s.log.Error("cannot take over more sessions: they stay in the process before us", "err", err)
+	}
+	s.alone.Store(true) // whatever became of the predecessor
 }
