@@ -113,7 +113,7 @@ func TestTheKeysAreNotInAnyLog(t *testing.T) {
 	}
 	for _, form := range []string{
 		string(secret[:]), hex.EncodeToString(secret[:]), base64.StdEncoding.EncodeToString(secret[:]),
-		strings.Trim(fmt.Sprint(secret[:4]), "[]"),
+		strings.Trim(fmt.Sprintf("%d", secret[:4]), "[]"),
 	} {
 		if strings.Contains(log.String(), form) {
 			t.Errorf("the log has %q:\n%s", form, &log)
