@@ -156,6 +156,16 @@ func (s *Successor) Alone() error { return s.send(message{Kind: alone}) }
 // moveTime is how long the successor may take for one session.
 const moveTime = 10 * time.Second
 
+// Failed tells whether the successor has ended otherwise than in order.
+func (s *Successor) Failed() bool {
+	select {
+	case <-s.exited:
+		return s.end != nil
+	default:
+		return false
+	}
+}
+
 // Finish says that there is nothing more to come.
 func (s *Successor) Finish() { _ = s.nc.Close() }
 

@@ -185,9 +185,7 @@ func (s *Server) leave(abort func()) {
 	if errors.Is(context.Cause(s.accepting), errReplaced) {
 		why = relay.Upgraded
 	}
-	if s.current() == serving {
-		s.tell.Stopping(grace + goodbye)
-	}
+	s.tell.Stopping(grace + 2*goodbye)
 	s.become(stopping)
 	s.life.Lock()   // a reload or an upgrade that has begun ends first, and no other begins
 	s.life.Unlock() //nolint:staticcheck // nothing else is to be done under it

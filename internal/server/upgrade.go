@@ -66,8 +66,20 @@ func (s *Server) retire(next *handover.Successor) {
 		return
 	}
 	s.ports.close()
+	s.empty(next)
+	s.drains.CompareAndSwap(-1, 0) // they had their time
+	s.stop(errReplaced)
+}
+
+// empty waits until the last session has ended or moved, for as long as a process
+// that was replaced may stay.
+func (s *Server) empty(next *handover.Successor) {
 	over := time.Now().Add(time.Duration(s.house.Load().cfg.Server.Retire))
 	for takes := true; s.busy() && time.Now().Before(over) && s.accepting.Err() == nil; time.Sleep(lookForRest) {
+		if next.Failed() && s.tell.Supervised() {
+			s.outlived(next.PID)
+			return
+		}
 		if !takes {
 			continue
 		}
@@ -76,8 +88,15 @@ func (s *Server) retire(next *handover.Successor) {
 			s.log.Warn("the new process takes no more sessions: those that are left stay here", "sessions", s.sessions.Len(), "err", err)
 		}
 	}
-	s.drains.CompareAndSwap(-1, 0) // they had their time
-	s.stop(errReplaced)
+}
+
+// outlived ends this process when its successor has crashed: systemd would wait
+// for the watchdog while we live, and nobody could log in.
+func (s *Server) outlived(pid int) {
+	s.log.Error("the process that has replaced this one crashed: so that systemd starts usher again, this one ends, too", "pid", pid)
+	s.tell.MainPID(os.Getpid())
+	s.drains.CompareAndSwap(-1, 0)
+	s.stop(fmt.Errorf("the process that has replaced this one, %d, crashed", pid))
 }
 
 func (s *Server) busy() bool { return s.sessions.Len() > 0 || s.limits.Conversations() > 0 }

@@ -85,11 +85,27 @@ func TestSystemdHearsHowWeAre(t *testing.T) {
 		{func() { n.Ready("12 sessions") }, "READY=1\nSTATUS=12 sessions"},
 		{func() { n.Status("a\nMAINPID=1\r\nb") }, "STATUS=a MAINPID=1  b"},
 		{func() { n.Stopping(90 * time.Second) }, "STOPPING=1\nEXTEND_TIMEOUT_USEC=90000000"},
-		{func() { n.MainPID(4711) }, "MAINPID=4711"},
+		{func() { n.MainPID(os.Getpid()) }, fmt.Sprint("MAINPID=", os.Getpid())},
 	} {
 		c.say()
 		if got := m.next(); got != c.want {
 			t.Errorf("it hears %q, want %q", got, c.want)
+		}
+	}
+}
+
+// systemd would take the words of the old process for the service's: at its
+// STOPPING it would kill the new one.
+func TestTheOldProcessIsSilent(t *testing.T) {
+	m, n := newManager(t), quiet(t)
+	n.MainPID(4711)
+	n.Stopping(time.Second)
+	n.Status("1 session left")
+	n.MainPID(os.Getpid()) // the new one has failed
+	n.Status("5 sessions")
+	for _, want := range []string{"MAINPID=4711", fmt.Sprint("MAINPID=", os.Getpid()), "STATUS=5 sessions"} {
+		if got := m.next(); got != want {
+			t.Errorf("systemd hears %q, want %q", got, want)
 		}
 	}
 }
@@ -124,12 +140,13 @@ func TestWithoutSystemdAllIsSilent(t *testing.T) {
 	n.Watch(t.Context(), func() bool { t.Error("somebody asks whether we are alive"); return true })
 }
 
-func TestALostWordIsLogged(t *testing.T) {
+func TestALostWordIsLoggedOnce(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "gone"))
 	var log bytes.Buffer
 	n := &systemd.Notifier{Log: slog.New(slog.NewTextHandler(&log, nil))}
 	n.Ready("")
-	if s := log.String(); !strings.Contains(s, "level=WARN") || !strings.Contains(s, `word="READY=1"`) || !strings.Contains(s, "/gone") {
+	n.Ready("")
+	if s := log.String(); strings.Count(s, "level=WARN") != 1 || !strings.Contains(s, `word="READY=1"`) || !strings.Contains(s, "/gone") {
 		t.Errorf("logged: %q", s)
 	}
 }
