@@ -44,6 +44,16 @@ func holds(r io.Reader, token uint64, lazy bool) (total int, bad bool) {
 	}
 }
 
+// watched is how many pairs are filed.
+func watched(w *wheel) (n int) {
+	for _, pr := range w.lists {
+		for ; pr != nil; pr = pr.next {
+			n++
+		}
+	}
+	return n
+}
+
 func openFiles() int { l, _ := os.ReadDir("/proc/self/fd"); return len(l) }
 
 // Thousands of short sessions, every byte of which names its session, that are
@@ -256,7 +266,7 @@ func TestNoByteReachesAnotherSession(t *testing.T) {
 	}
 	for i, l := range e.loops {
 		ch := make(chan [4]int)
-		l.tell(func() { ch <- [4]int{len(l.pairs), len(l.slots), len(l.free) + len(l.freed), len(l.idles)} })
+		l.tell(func() { ch <- [4]int{len(l.pairs), len(l.slots), len(l.free) + len(l.freed), watched(&l.wheel)} })
 		v := <-ch
 		t.Logf("loop %d: pairs %d slots %d free %d idles %d", i, v[0], v[1], v[2], v[3])
 		if v[0] != 0 || v[1] != v[2] || v[3] != 0 {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,27 +49,23 @@ func (e *Epoll) loop(id uint64) *loop { return e.loops[id%uint64(len(e.loops))] 
 
 // Start implements Engine.
 func (e *Epoll) Start(p Pair, done func(Stats)) {
-	pr := &pair{
-		id: p.ID, slot: -1, place: -1, idle: p.Idle, farewell: p.Farewell, done: done,
-		legs: [2]leg{{left: ClientLeft, failed: ClientFailed}, {left: BackendClosed, failed: BackendFailed}},
-	}
+	l := e.loop(p.ID)
+	pr := &pair{id: p.ID, loop: l, slot: -1, list: none, idle: p.Idle, farewell: p.Farewell, done: done}
 	errClient := pr.legs[client].take(p.Client)
 	errServer := pr.legs[server].take(p.Server)
-	pr.goOn(p)
-	l := e.loop(p.ID)
-	pr.loop = l
 	told := l.tell(func() {
-		switch {
+		switch pr.moved(); {
 		case errClient != nil:
 			pr.end(ClientFailed)
 		case errServer != nil:
 			pr.end(BackendFailed)
 		default:
-			l.start(pr, p.Client.Pending, p.Server.Pending)
+			l.start(pr, p)
 		}
 	})
 	if !told {
-		pr.end(Shutdown)
+		pr.close()
+		go done(Stats{FromClient: p.Before.FromClient, FromServer: p.Before.FromServer, Last: time.Now(), Ended: Shutdown})
 	}
 }
 
@@ -89,30 +86,24 @@ func (e *Epoll) Kick(id uint64, why Ending) bool {
 
 // Release implements Engine.
 func (e *Epoll) Release(id uint64) (p Pair, done func(Stats), ok bool) {
-	given := make(chan *pair, 1)
-	l := e.loop(id)
+	l, answered := e.loop(id), make(chan struct{})
 	told := l.tell(func() {
-		pr := l.pairs[id]
-		if pr != nil && !pr.release() {
-			pr = nil
+		defer close(answered)
+		if pr := l.pairs[id]; pr != nil {
+			p, done, ok = pr.release()
 		}
-		given <- pr
 	})
-	if !told {
-		return Pair{}, nil, false
+	if told {
+		<-answered
 	}
-	pr := <-given
-	if pr == nil {
-		return Pair{}, nil, false
-	}
-	return pr.asPair(), pr.done, true
+	return p, done, ok
 }
 
 // take gets the descriptor of a leg's socket out of Go's poller, which must not
 // wake for it any more: the duplicate is ours, the original is closed.
 func (g *leg) take(from Leg) error {
-	var err error
-	g.fd, err = duplicate(from.Conn)
+	fd, err := duplicate(from.Conn)
+	g.fd = int32(fd)
 	_ = from.Conn.Close()
 	if from.TLS != nil && err == nil {
 		g.tls = from.TLS

@@ -27,7 +27,7 @@ func TestLastWordsThatWaitForASlowClientArrive(t *testing.T) {
 	l.tell(func() { // as earlier bytes of the session would
 		fd := l.pairs[1].legs[client].fd
 		for {
-			n, err := unix.Write(fd, bytes.Repeat([]byte("."), 4096))
+			n, err := unix.Write(int(fd), bytes.Repeat([]byte("."), 4096))
 			if err != nil {
 				break
 			}

@@ -1,8 +1,7 @@
 package relay
 
 import (
-	"container/heap"
-	"errors"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,42 +9,54 @@ import (
 
 const (
 	batch  = 128     // events taken at once
-	budget = 4       // chunks that one event may move before others have their turn
-	bulk   = 4 << 14 // bytes of the buffer for plain legs
+	budget = 4       // pieces that one event may move before others have their turn
+	chunks = 4 << 14 // bytes of the buffer: for plain legs more than one TLS record
 )
 
 // loop serves its pairs, alone: nothing of it is touched by other goroutines but
 // what tell guards.
 type loop struct {
 	orders
-	epoll   int
-	stopped bool
-	ended   chan struct{}
-	pairs   map[uint64]*pair
-	slots   []*pair // by the number that epoll gives back
-	free    []int32
-	freed   []int32 // to be free after this batch: events for them may be in it
-	idles   deadlines
-	buf     []byte // lent to whom moves bytes
-	patience
+	clock
+	poller   poller
+	wheel    wheel
+	pipes    pipes
+	patience patience
+	stopped  bool
+	ended    chan struct{}
+	pairs    map[uint64]*pair
+	slots    []*pair // by the number that epoll gives back
+	free     []int32
+	freed    []int32 // to be free after this batch: events for them may be in it
+	turns    []turn  // those who have had theirs and want another
+	served   []turn  // room for turns
+	buf      []byte  // lent to whom moves bytes
+}
+
+// A turn is to be had by one side of a pair.
+type turn struct {
+	pair *pair
+	side int
 }
 
 func newLoop(p patience) (*loop, error) {
-	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
+	l := &loop{
+		clock: clock{began: time.Now()}, patience: p, ended: make(chan struct{}),
+		pairs: map[uint64]*pair{}, buf: make([]byte, chunks),
+	}
+	if err := l.poller.open(); err != nil {
 		return nil, err
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		_ = unix.Close(ep)
-		return nil, err
+		_ = l.poller.file.Close()
+		return nil, os.NewSyscallError("eventfd", err)
 	}
-	if err := unix.EpollCtl(ep, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}); err != nil {
-		_, _ = unix.Close(ep), unix.Close(wake)
-		return nil, err
-	}
-	l := &loop{epoll: ep, ended: make(chan struct{}), pairs: map[uint64]*pair{}, buf: make([]byte, bulk), patience: p}
 	l.wake = wake
+	if err := unix.EpollCtl(l.poller.fd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}); err != nil {
+		_, _ = l.poller.file.Close(), unix.Close(wake)
+		return nil, os.NewSyscallError("epoll_ctl", err)
+	}
 	return l, nil
 }
 
@@ -53,19 +64,25 @@ func newLoop(p patience) (*loop, error) {
 func (l *loop) run() {
 	defer close(l.ended)
 	defer l.close()
-	events := make([]unix.EpollEvent, batch)
 	for !l.stopped {
-		n, err := unix.EpollWait(l.epoll, events, l.timeout())
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			panic("relay: epoll_wait: " + err.Error())
-		}
-		for _, ev := range events[:max(n, 0)] {
+		events := l.next()
+		l.look()
+		for _, ev := range events {
 			l.handle(ev)
 		}
+		l.serve()
 		l.expire()
 		l.free = append(l.free, l.freed...)
 		l.freed = l.freed[:0]
 	}
+}
+
+// next waits for something to do.
+func (l *loop) next() []unix.EpollEvent {
+	if len(l.turns) > 0 {
+		return l.poller.glance()
+	}
+	return l.poller.wait(l.began, l.wheel.next())
 }
 
 // close ends what is left. Orders that come later are refused.
@@ -80,7 +97,8 @@ func (l *loop) close() {
 	for _, pr := range l.pairs {
 		pr.end(Shutdown)
 	}
-	_, _ = unix.Close(l.epoll), unix.Close(l.wake)
+	l.pipes.close()
+	_, _ = l.poller.file.Close(), unix.Close(l.wake)
 }
 
 func (l *loop) handle(ev unix.EpollEvent) {
@@ -106,8 +124,28 @@ func (l *loop) obey() {
 	}
 }
 
+// again gives one side of a pair another turn when others have had theirs.
+func (l *loop) again(pr *pair, side int) {
+	if g := &pr.legs[side]; !g.queued {
+		g.queued = true
+		l.turns = append(l.turns, turn{pr, side})
+	}
+}
+
+// serve gives each its turn who has waited for one.
+func (l *loop) serve() {
+	l.turns, l.served = l.served[:0], l.turns
+	for i, t := range l.served {
+		l.served[i] = turn{}
+		t.pair.legs[t.side].queued = false
+		if !t.pair.over {
+			t.pair.move(t.side)
+		}
+	}
+}
+
 // start begins to serve a pair.
-func (l *loop) start(pr *pair, fromClient, fromServer []byte) {
+func (l *loop) start(pr *pair, p Pair) {
 	l.pairs[pr.id] = pr
 	if n := len(l.free); n > 0 {
 		pr.slot, l.free = l.free[n-1], l.free[:n-1]
@@ -116,16 +154,29 @@ func (l *loop) start(pr *pair, fromClient, fromServer []byte) {
 		l.slots = append(l.slots, nil)
 	}
 	l.slots[pr.slot] = pr
+	pr.goOn(p)
 	l.watch(pr)
-	for side, pending := range [][]byte{fromClient, fromServer} {
-		if len(pending) > 0 && !pr.over && !pr.pass(side, pending) {
-			return
+	for side, pending := range [][]byte{p.Client.Pending, p.Server.Pending} {
+		if len(pending) > 0 && !pr.over {
+			pr.pass(side, pending)
 		}
 	}
 	for side := range pr.legs { // TLS may hold what epoll does not know of
 		if !pr.over {
 			pr.move(side)
 		}
+	}
+}
+
+// goOn takes up what is known of a pair from before it was started.
+func (pr *pair) goOn(p Pair) {
+	pr.legs[client].midLine = p.MidLine
+	pr.legs[client].received = p.Before.FromClient
+	pr.legs[server].received = p.Before.FromServer
+	pr.moved()
+	if last := p.Before.Last; !last.IsZero() {
+		pr.last = pr.loop.count(last)
+		pr.quiet = pr.last
 	}
 }
 
@@ -136,64 +187,22 @@ func (l *loop) forget(pr *pair) {
 	}
 	delete(l.pairs, pr.id)
 	l.slots[pr.slot] = nil
-	if pr.place >= 0 {
-		heap.Remove(&l.idles, pr.place)
-	}
+	l.wheel.remove(pr)
 	l.freed = append(l.freed, pr.slot)
 }
 
-// deadlines are pairs by when they may be idle, the soonest first. A pair is not
-// moved when a byte moves: it is looked at when its time has come.
-type deadlines []*pair
-
-func (d deadlines) Len() int           { return len(d) }
-func (d deadlines) Less(i, j int) bool { return d[i].due.Before(d[j].due) }
-
-func (d deadlines) Swap(i, j int) {
-	d[i], d[j] = d[j], d[i]
-	d[i].place, d[j].place = i, j
-}
-
-// Push implements heap.Interface.
-func (d *deadlines) Push(x any) {
-	pr := x.(*pair)
-	pr.place = len(*d)
-	*d = append(*d, pr)
-}
-
-// Pop implements heap.Interface.
-func (d *deadlines) Pop() any {
-	old := *d
-	pr := old[len(old)-1]
-	old[len(old)-1] = nil
-	pr.place = -1
-	*d = old[:len(old)-1]
-	return pr
-}
-
-// watch sets the time at which a pair will be looked at.
+// watch has a pair looked at when it may be idle.
 func (l *loop) watch(pr *pair) {
-	switch pr.due = pr.quiet.Add(pr.idle); {
-	case pr.idle == 0:
-	case pr.place < 0:
-		heap.Push(&l.idles, pr)
-	default:
-		heap.Fix(&l.idles, pr.place)
+	if pr.idle > 0 {
+		l.wheel.file(pr, pr.quiet+int64(pr.idle))
 	}
-}
-
-// timeout is how long epoll_wait may wait, in milliseconds.
-func (l *loop) timeout() int {
-	if len(l.idles) == 0 {
-		return -1
-	}
-	return int(min(max(time.Until(l.idles[0].due)+time.Millisecond, 0), time.Minute) / time.Millisecond)
 }
 
 // expire ends the pairs that were idle for too long.
 func (l *loop) expire() {
-	for len(l.idles) > 0 && !time.Now().Before(l.idles[0].due) {
-		if pr := l.idles[0]; time.Since(pr.quiet) >= pr.idle {
+	l.wheel.turn(l.now)
+	for pr := l.wheel.pop(); pr != nil; pr = l.wheel.pop() {
+		if l.now-pr.quiet >= int64(pr.idle) {
 			pr.dismiss(Idled)
 		} else {
 			l.watch(pr)
