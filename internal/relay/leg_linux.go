@@ -19,7 +19,6 @@ type leg struct {
 	gone     bool  // it has no more to say
 	shut     bool  // it was told that no more comes
 	midLine  bool  // the last thing written to it did not end a line
-	queued   bool  // the loop will come back to it
 	bulk     bool  // what it said last filled the buffer
 }
 
@@ -67,19 +66,26 @@ func (g *leg) wants(to *leg) uint8 {
 	return want
 }
 
-// read reads what this side says, decrypted.
-func (g *leg) read(b []byte) (int, error) {
+// read reads what this side says, decrypted, into b, and tells whether there may be
+// more now. TLS gets what the socket has by way of raw; as b is longer, it gives all
+// that it can decrypt, and nothing is left in it of which epoll does not know.
+func (g *leg) read(b, raw []byte) (n int, more bool, err error) {
 	if g.tls == nil {
-		return g.readSocket(b)
+		n, err = g.readSocket(b[:len(raw)])
+		return n, n == len(raw), err
 	}
-	n := 0
-	for len(b)-n >= chunk { // records are passed on together
-		m, err := g.tls.Read(b[n:])
-		if n += m; err != nil {
-			return n, err
-		}
+	s := socketOf(g.tls)
+	come, err := g.readSocket(raw)
+	if s.brought, s.behind = raw[:come], err; err == nil {
+		s.behind = errAgain
 	}
-	return n, nil
+	for err = nil; err == nil; {
+		var m int
+		m, err = g.tls.Read(b[n:])
+		n += m
+	}
+	s.brought = nil // what follows TLS's goodbye
+	return n, come == len(raw), err
 }
 
 // write writes to this side. What does not fit is kept.
@@ -183,6 +189,9 @@ func (g *leg) closeWrite() {
 
 // waiting tells whether more has come from this side than was passed on.
 func (g *leg) waiting() bool {
+	if g.tls != nil && socketOf(g.tls).within() {
+		return true
+	}
 	n, err := unix.IoctlGetInt(int(g.fd), unix.TIOCINQ)
-	return g.queued || n > 0 || err != nil
+	return n > 0 || err != nil
 }

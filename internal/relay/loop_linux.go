@@ -10,7 +10,7 @@ import (
 const (
 	batch  = 128     // events taken at once
 	budget = 4       // pieces that one event may move before others have their turn
-	chunks = 4 << 14 // bytes of the buffer: for plain legs more than one TLS record
+	chunks = 4 << 14 // bytes read at once: more than one TLS record
 )
 
 // loop serves its pairs, alone: nothing of it is touched by other goroutines but
@@ -28,21 +28,14 @@ type loop struct {
 	slots    []*pair // by the number that epoll gives back
 	free     []int32
 	freed    []int32 // to be free after this batch: events for them may be in it
-	turns    []turn  // those who have had theirs and want another
-	served   []turn  // room for turns
-	buf      []byte  // lent to whom moves bytes
-}
-
-// A turn is to be had by one side of a pair.
-type turn struct {
-	pair *pair
-	side int
+	raw      []byte  // lent to whom moves bytes, as clear is
+	clear    []byte  // longer by more than TLS may hold when it is handed over
 }
 
 func newLoop(p patience) (*loop, error) {
 	l := &loop{
 		clock: clock{began: time.Now()}, patience: p, ended: make(chan struct{}),
-		pairs: map[uint64]*pair{}, buf: make([]byte, chunks),
+		pairs: map[uint64]*pair{}, raw: make([]byte, chunks), clear: make([]byte, 2*chunks),
 	}
 	if err := l.poller.open(); err != nil {
 		return nil, err
@@ -65,24 +58,15 @@ func (l *loop) run() {
 	defer close(l.ended)
 	defer l.close()
 	for !l.stopped {
-		events := l.next()
+		events := l.poller.wait(l.began, l.wheel.next())
 		l.look()
 		for _, ev := range events {
 			l.handle(ev)
 		}
-		l.serve()
 		l.expire()
 		l.free = append(l.free, l.freed...)
 		l.freed = l.freed[:0]
 	}
-}
-
-// next waits for something to do.
-func (l *loop) next() []unix.EpollEvent {
-	if len(l.turns) > 0 {
-		return l.poller.glance()
-	}
-	return l.poller.wait(l.began, l.wheel.next())
 }
 
 // close ends what is left. Orders that come later are refused.
@@ -121,26 +105,6 @@ func (l *loop) obey() {
 	l.mu.Unlock()
 	for _, do := range told {
 		do()
-	}
-}
-
-// again gives one side of a pair another turn when others have had theirs.
-func (l *loop) again(pr *pair, side int) {
-	if g := &pr.legs[side]; !g.queued {
-		g.queued = true
-		l.turns = append(l.turns, turn{pr, side})
-	}
-}
-
-// serve gives each its turn who has waited for one.
-func (l *loop) serve() {
-	l.turns, l.served = l.served[:0], l.turns
-	for i, t := range l.served {
-		l.served[i] = turn{}
-		t.pair.legs[t.side].queued = false
-		if !t.pair.over {
-			t.pair.move(t.side)
-		}
 	}
 }
 

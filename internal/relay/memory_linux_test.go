@@ -16,7 +16,7 @@ import (
 func BenchmarkAtRest(b *testing.B) {
 	engines(b, func(b *testing.B, e Engine) {
 		for _, v := range []int{0, tls.VersionTLS12, tls.VersionTLS13} {
-			for _, talk := range []int{0, 100, 16 << 10} {
+			for _, talk := range []int{0, 100, 16 << 10, 256 << 10} {
 				b.Run(fmt.Sprintf("%x/after=%d", v, talk), func(b *testing.B) { weigh(b, e, uint16(v), talk) })
 			}
 		}
@@ -77,7 +77,7 @@ func (s *sockets) join(b *testing.B, e Engine, id uint64, version uint16, talk i
 	}
 	s.near = [2]*net.TCPConn{}
 	e.Start(p, func(Stats) {})
-	_, _ = far.Write(make([]byte, talk))
+	go func() { _, _ = far.Write(make([]byte, talk)) }()
 	if _, err := io.CopyN(io.Discard, s.far[server], int64(talk)); err != nil {
 		b.Fatal(err)
 	}

@@ -55,17 +55,17 @@ func (pr *pair) ready(side int, events uint32) {
 }
 
 // move passes on what one side says, for as long as the other takes it, and
-// stops after a while: others wait.
+// stops after a while: others wait. Epoll says it again if there is more.
 func (pr *pair) move(side int) {
 	g, to := &pr.legs[side], &pr.legs[1-side]
-	more := true
-	for turn := 0; turn < budget && more && g.heard(to); turn++ {
-		if more = pr.step(side); pr.over {
+	for turn := 0; turn < budget && g.heard(to); turn++ {
+		more := pr.step(side)
+		if pr.over {
 			return
 		}
-	}
-	if more && g.tls != nil && g.heard(to) { // TLS may hold decrypted bytes of which epoll does not know
-		pr.loop.again(pr, side)
+		if !more {
+			break
+		}
 	}
 	pr.arm()
 }
@@ -79,28 +79,25 @@ func (pr *pair) step(side int) bool {
 			return ok
 		}
 	}
-	n, err := g.read(pr.loop.buf)
-	if n > 0 && !pr.pass(side, pr.loop.buf[:n]) {
+	n, more, err := g.read(pr.loop.clear, pr.loop.raw)
+	if n > 0 && !pr.pass(side, pr.loop.clear[:n]) {
 		return false
 	}
-	if err != nil {
+	if g.bulk = more; err != nil && !errors.Is(err, errAgain) {
 		pr.stop(side, err)
 		return false
 	}
-	g.bulk = n == len(pr.loop.buf)
-	return g.bulk || g.tls != nil // else that was all; if not, epoll says so again
+	return more
 }
 
-// stop is called when one side has no more to say now, or ever.
+// stop is called when one side has no more to say.
 func (pr *pair) stop(side int, err error) {
-	switch {
-	case errors.Is(err, errAgain):
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		// Many clients close the socket without TLS's own goodbye: ErrUnexpectedEOF.
+	// Many clients close the socket without TLS's own goodbye: ErrUnexpectedEOF.
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		pr.leave(side)
-	default:
-		pr.end(failed[side])
+		return
 	}
+	pr.end(failed[side])
 }
 
 // leave passes the end of one side on to the other.
@@ -172,11 +169,6 @@ func (pr *pair) flush(side int) {
 		pr.moved()
 		if pr.saidAll(side); pr.over {
 			return
-		}
-		for s := range pr.legs {
-			if pr.legs[s].tls != nil && !pr.legs[s].gone {
-				pr.loop.again(pr, s)
-			}
 		}
 	}
 	pr.arm()

@@ -64,16 +64,6 @@ func (p *poller) wait(began time.Time, until int64) []unix.EpollEvent {
 	} else if err != nil {
 		panic("relay: wait for epoll: " + err.Error())
 	}
-	return p.taken()
-}
-
-// glance returns what is ready now.
-func (p *poller) glance() []unix.EpollEvent {
-	p.poll(0)
-	return p.taken()
-}
-
-func (p *poller) taken() []unix.EpollEvent {
 	if p.failed != nil {
 		panic("relay: epoll_wait: " + p.failed.Error())
 	}
