@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -193,4 +194,40 @@ func BenchmarkRoundTrip(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkKick is what it takes to tell an engine to end a pair: thousands are, when
+// a process ends.
+func BenchmarkKick(b *testing.B) {
+	engines(b, func(b *testing.B, e Engine) {
+		b.ReportAllocs()
+		const pairs = 1000
+		for told := 0; told < b.N; told += pairs {
+			b.StopTimer()
+			far, ended := atRest(b, e, pairs)
+			b.StartTimer()
+			for id := range uint64(pairs) {
+				e.Kick(id, Shutdown)
+			}
+			b.StopTimer()
+			ended.Wait()
+			for _, s := range far {
+				_, _ = s.far[client].Close(), s.far[server].Close()
+			}
+			b.StartTimer()
+		}
+	})
+}
+
+// atRest starts pairs.
+func atRest(b *testing.B, e Engine, pairs int) (all []sockets, ended *sync.WaitGroup) {
+	ended = new(sync.WaitGroup)
+	for id := range uint64(pairs) {
+		s := connected(b)
+		ended.Add(1)
+		p := Pair{ID: id, Client: Leg{Conn: s.near[client]}, Server: Leg{Conn: s.near[server]}, Farewell: "* BYE\r\n"}
+		e.Start(p, func(Stats) { ended.Done() })
+		all = append(all, s)
+	}
+	return all, ended
 }

@@ -6,6 +6,9 @@ import "golang.org/x/sys/unix"
 // server has said ends with a whole line and has left: a goodbye in the middle of a
 // message would become part of it.
 func (pr *pair) dismiss(why Ending) {
+	if pr.over {
+		return
+	}
 	g := &pr.legs[client]
 	if pr.why == "" && pr.farewell != "" && g.rest == nil && !g.midLine && !pr.legs[server].waiting() {
 		pr.why = why

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"runtime"
-	"sync"
 	"syscall"
 	"time"
 
@@ -15,10 +14,7 @@ import (
 
 // Epoll is the Engine for many sessions on Linux: as many loops as processors,
 // each with one epoll instance. A pair at rest owns no buffer and no goroutine;
-// buffers belong to the loops and are lent.
-//
-// What stays: crypto/tls keeps its own state of a connection, about 8 KB, and
-// the room for the longest record that has come.
+// buffers and pipes belong to the loops and are lent.
 type Epoll struct{ loops []*loop }
 
 // NewEpoll starts the loops. Close ends them.
@@ -53,7 +49,7 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 	pr := &pair{id: p.ID, loop: l, slot: -1, list: none, idle: p.Idle, farewell: p.Farewell, done: done}
 	errClient := pr.legs[client].take(p.Client)
 	errServer := pr.legs[server].take(p.Server)
-	told := l.tell(func() {
+	told := l.enter(pr, func() {
 		switch pr.moved(); {
 		case errClient != nil:
 			pr.end(ClientFailed)
@@ -69,19 +65,12 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 	}
 }
 
-// Kick implements Engine. Whether there is such a pair is known to its loop
-// only, which is asked.
+// Kick implements Engine. It does not wait for the loop: thousands are kicked when
+// the process ends.
 func (e *Epoll) Kick(id uint64, why Ending) bool {
-	hit := make(chan bool, 1)
 	l := e.loop(id)
-	told := l.tell(func() {
-		pr := l.pairs[id]
-		hit <- pr != nil
-		if pr != nil {
-			pr.dismiss(why)
-		}
-	})
-	return told && <-hit
+	pr := l.pair(id)
+	return pr != nil && l.tell(func() { pr.dismiss(why) })
 }
 
 // Release implements Engine.
@@ -89,7 +78,7 @@ func (e *Epoll) Release(id uint64) (p Pair, done func(Stats), ok bool) {
 	l, answered := e.loop(id), make(chan struct{})
 	told := l.tell(func() {
 		defer close(answered)
-		if pr := l.pairs[id]; pr != nil {
+		if pr := l.pair(id); pr != nil {
 			p, done, ok = pr.release()
 		}
 	})
@@ -133,26 +122,4 @@ func socketOf(t *tls.Conn) *Socket {
 		panic(fmt.Sprintf("relay: TLS over a %T cannot be relayed by epoll; begin it over NewSocket", t.NetConn()))
 	}
 	return s
-}
-
-// orders are what others have told the loop.
-type orders struct {
-	mu     sync.Mutex
-	told   []func()
-	wake   int  // eventfd
-	closed bool // the loop takes no more
-}
-
-// tell has the loop do something, and returns false if it has ended. It may be
-// called by any goroutine.
-func (o *orders) tell(do func()) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return false
-	}
-	if o.told = append(o.told, do); len(o.told) == 1 {
-		_, _ = unix.Write(o.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // cannot block: it is non-blocking, and counts
-	}
-	return true
 }

@@ -24,7 +24,6 @@ type loop struct {
 	patience patience
 	stopped  bool
 	ended    chan struct{}
-	pairs    map[uint64]*pair
 	slots    []*pair // by the number that epoll gives back
 	free     []int32
 	freed    []int32 // to be free after this batch: events for them may be in it
@@ -35,7 +34,7 @@ type loop struct {
 func newLoop(p patience) (*loop, error) {
 	l := &loop{
 		clock: clock{began: time.Now()}, patience: p, ended: make(chan struct{}),
-		pairs: map[uint64]*pair{}, raw: make([]byte, chunks), clear: make([]byte, 2*chunks),
+		raw: make([]byte, chunks), clear: make([]byte, 2*chunks),
 	}
 	if err := l.poller.open(); err != nil {
 		return nil, err
@@ -45,7 +44,7 @@ func newLoop(p patience) (*loop, error) {
 		_ = l.poller.file.Close()
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	l.wake = wake
+	l.wake, l.pairs = wake, map[uint64]*pair{}
 	if err := unix.EpollCtl(l.poller.fd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}); err != nil {
 		_, _ = l.poller.file.Close(), unix.Close(wake)
 		return nil, os.NewSyscallError("epoll_ctl", err)
@@ -71,14 +70,10 @@ func (l *loop) run() {
 
 // close ends what is left. Orders that come later are refused.
 func (l *loop) close() {
-	l.mu.Lock()
-	l.closed = true
-	told := l.told
-	l.mu.Unlock()
-	for _, do := range told {
+	for _, do := range l.refuse() {
 		do()
 	}
-	for _, pr := range l.pairs {
+	for _, pr := range l.remaining() {
 		pr.end(Shutdown)
 	}
 	l.pipes.close()
@@ -99,18 +94,13 @@ func (l *loop) handle(ev unix.EpollEvent) {
 func (l *loop) obey() {
 	var b [8]byte
 	_, _ = unix.Read(l.wake, b[:])
-	l.mu.Lock()
-	told := l.told
-	l.told = nil
-	l.mu.Unlock()
-	for _, do := range told {
+	for _, do := range l.take() {
 		do()
 	}
 }
 
 // start begins to serve a pair.
 func (l *loop) start(pr *pair, p Pair) {
-	l.pairs[pr.id] = pr
 	if n := len(l.free); n > 0 {
 		pr.slot, l.free = l.free[n-1], l.free[:n-1]
 	} else {
@@ -146,10 +136,10 @@ func (pr *pair) goOn(p Pair) {
 
 // forget takes a pair out.
 func (l *loop) forget(pr *pair) {
+	l.leave(pr)
 	if pr.slot < 0 {
 		return // never started
 	}
-	delete(l.pairs, pr.id)
 	l.slots[pr.slot] = nil
 	l.wheel.remove(pr)
 	l.freed = append(l.freed, pr.slot)

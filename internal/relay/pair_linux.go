@@ -160,13 +160,16 @@ func (pr *pair) flush(side int) {
 	if g.rest == nil {
 		return
 	}
+	due := g.owed()
 	if err := g.catchUp(); err != nil {
 		pr.end(failed[side])
 		return
 	}
+	if g.owed() < due {
+		pr.moved() // it reads, however slowly
+	}
 	if g.owed() == 0 {
 		pr.settle(g)
-		pr.moved()
 		if pr.saidAll(side); pr.over {
 			return
 		}
