@@ -39,8 +39,8 @@ func weigh(b *testing.B, e Engine, version uint16, talk int) {
 			sockets[i].join(b, e, uint64(i), version, talk)
 		}
 		measure(&after)
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/pairs, "B/pair")
-		b.ReportMetric(float64(after.StackInuse-before.StackInuse)/pairs, "stack-B/pair")
+		b.ReportMetric(float64(int64(after.HeapAlloc)-int64(before.HeapAlloc))/pairs, "B/pair")
+		b.ReportMetric(float64(int64(after.StackInuse)-int64(before.StackInuse))/pairs, "stack-B/pair")
 		for i := range sockets {
 			e.Kick(uint64(i), Kicked)
 			_, _ = sockets[i].far[client].Close(), sockets[i].far[server].Close()
