@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -44,6 +45,16 @@ func holds(r io.Reader, token uint64, lazy bool) (total int, bad bool) {
 	}
 }
 
+// watched is how many pairs are filed.
+func watched(w *wheel) (n int) {
+	for _, pr := range w.lists {
+		for ; pr != nil; pr = pr.next {
+			n++
+		}
+	}
+	return n
+}
+
 func openFiles() int { l, _ := os.ReadDir("/proc/self/fd"); return len(l) }
 
 // Thousands of short sessions, every byte of which names its session, that are
@@ -54,218 +65,240 @@ func TestNoByteReachesAnotherSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := &crowd{T: t, engine: e.Hurry(), until: time.Now().Add(2 * time.Second)}
 	before := openFiles()
-	const long = 4 * time.Second
-	end := time.Now().Add(long)
-	var next, sessions, dones, lost, bytesMoved, kicksHit atomic.Int64
-	var wg sync.WaitGroup
-	kinds := []uint16{0, 0, 0, 0, 0, 0, tls.VersionTLS12, tls.VersionTLS13}
-	session := func() {
-		id := uint64(next.Add(1))
-		cv, sv := kinds[rand.IntN(len(kinds))], kinds[rand.IntN(len(kinds))]
-		cl, craw, ctls := newLegQuiet(cv, true)
-		sl, sraw, stls := newLegQuiet(sv, false)
-		if cl.Conn == nil || sl.Conn == nil {
-			return
-		}
-		sessions.Add(1)
-		if rand.IntN(3) == 0 { // easily stuck
-			_ = cl.Conn.(*net.TCPConn).SetWriteBuffer(8 << 10)
-			_ = craw.SetReadBuffer(8 << 10)
-		}
-		if rand.IntN(3) == 0 {
-			_ = sl.Conn.(*net.TCPConn).SetWriteBuffer(8 << 10)
-			_ = sraw.SetReadBuffer(8 << 10)
-		}
-		var c, s net.Conn = craw, sraw
-		if ctls != nil {
-			c = ctls
-		}
-		if stls != nil {
-			s = stls
-		}
-		dl := time.Now().Add(40 * time.Second)
-		craw.SetDeadline(dl)
-		sraw.SetDeadline(dl)
-		up, down := tagged(id<<8|1, 8+rand.IntN(200<<10)), tagged(id<<8|2, 8+rand.IntN(200<<10))
-		p := Pair{ID: id, Client: cl, Server: sl}
-		if rand.IntN(4) == 0 {
-			p.Idle = time.Duration(1+rand.IntN(20)) * time.Millisecond
-		}
-		k := 8 * rand.IntN(100)
-		if k > 0 && k < len(up) && rand.IntN(2) == 0 {
-			p.Client.Pending = up[:k:k]
-		} else {
-			k = 0
-		}
-		how := rand.IntN(8)
-		if p.Idle != 0 && how == 0 {
-			how = 1
-		}
-		var calls atomic.Int32
-		done := make(chan Stats, 1)
-		e.Start(p, func(st Stats) {
-			dones.Add(1)
-			if calls.Add(1) > 1 {
-				t.Error("done twice")
-			}
-			e.Kick(id, Kicked) // must not hang
-			done <- st
-		})
-		var w sync.WaitGroup
-		var gotUp, gotDown int
-		var bad1, bad2 bool
-		w.Go(func() {
-			gotUp, bad1 = holds(s, id<<8|1, how%2 == 0)
-			if how == 3 {
-				sraw.Close() // a backend whose client has left leaves
-			}
-		})
-		w.Go(func() { gotDown, bad2 = holds(c, id<<8|2, how%3 == 0) })
-		said := make(chan bool, 2)
-		w.Go(func() {
-			_, _ = c.Write(up[k:])
-			if how == 0 {
-				_ = c.(interface{ CloseWrite() error }).CloseWrite()
-			}
-			said <- true
-		})
-		w.Go(func() {
-			_, _ = s.Write(down)
-			if how == 0 {
-				_ = s.(interface{ CloseWrite() error }).CloseWrite()
-			}
-			said <- true
-		})
-		pause := time.Duration(rand.IntN(3000)) * time.Microsecond
-		switch how {
-		case 0: // all is heard
-			<-said
-			<-said
-		case 1:
-			time.Sleep(pause)
-			craw.SetLinger(0)
-			craw.Close()
-		case 2:
-			time.Sleep(pause)
-			sraw.SetLinger(0)
-			sraw.Close()
-		case 3:
-			time.Sleep(pause)
-			c.Close()
-		case 4:
-			time.Sleep(pause)
-			s.Close()
-		case 5:
-			time.Sleep(pause)
-			for range 3 {
-				go func() {
-					if e.Kick(id, Kicked) {
-						kicksHit.Add(1)
-					}
-				}()
-			}
-		case 6: // both at once
-			time.Sleep(pause)
-			craw.SetLinger(0)
-			sraw.SetLinger(0)
-			go craw.Close()
-			go sraw.Close()
-			go e.Kick(id, Shutdown)
-		case 7:
-			time.Sleep(pause)
-			c.(interface{ CloseWrite() error }).CloseWrite()
-			time.Sleep(pause)
-			e.Kick(id, Shutdown)
-		}
-		var st Stats
-		select {
-		case st = <-done:
-		case <-time.After(35 * time.Second):
-			t.Errorf("session %d (%x/%x, how %d) does not end", id, cv, sv, how)
-			e.Kick(id, Kicked)
-			return
-		}
-		if how == 0 {
-			w.Wait()
-		}
-		craw.Close()
-		sraw.Close()
-		w.Wait()
-		if bad1 || bad2 {
-			t.Errorf("session %d (%x/%x, how %d) heard bytes of another", id, cv, sv, how)
-		}
-		if how == 0 && (gotUp != len(up) || gotDown != len(down) || int(st.FromClient) != len(up) || int(st.FromServer) != len(down)) {
-			lost.Add(1)
-			t.Errorf("session %d (%x/%x): %d/%d up, %d/%d down, %+v", id, cv, sv, gotUp, len(up), gotDown, len(down), st)
-		}
-		if gotUp > int(st.FromClient) || gotDown > int(st.FromServer) {
-			t.Errorf("session %d: more heard than counted: %d %d %+v", id, gotUp, gotDown, st)
-		}
-		bytesMoved.Add(int64(gotUp + gotDown))
-	}
+	var all sync.WaitGroup
 	for range 48 {
-		wg.Go(func() {
-			for time.Now().Before(end) && !t.Failed() {
-				session()
-			}
-		})
+		all.Go(func() { c.during(c.session) })
 	}
-	for range 2 { // strangers: whoever gets a number that was a leg's
-		wg.Go(func() {
-			for time.Now().Before(end) {
-				a, b, err := tcpPairQuiet()
-				if err != nil {
-					continue
-				}
-				a.Write([]byte("stranger"))
-				b.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
-				got, err := io.ReadAll(b)
-				if string(got) != "stranger" {
-					t.Errorf("a stranger's connection holds %.40q %v", got, err)
-				}
-				a.Close()
-				b.Close()
-				r, w, err := os.Pipe()
-				if err == nil {
-					r.SetReadDeadline(time.Now().Add(time.Millisecond))
-					if n, _ := r.Read(make([]byte, 8)); n > 0 {
-						t.Error("a stranger's pipe holds bytes")
-					}
-					r.Close()
-					w.Close()
-				}
-			}
-		})
+	for range 2 {
+		all.Go(func() { c.during(c.stranger) })
 	}
-	wg.Add(1)
-	go func() { // kicks of anybody at any time
-		defer wg.Done()
-		for time.Now().Before(end) {
-			e.Kick(rand.Uint64N(uint64(next.Load())+1000)+1<<40, Kicked)
-			time.Sleep(50 * time.Microsecond)
-		}
-	}()
-	wg.Wait()
-	for i := 0; i < 200 && openFiles() > before; i++ {
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Logf("%d sessions, %d ended, %d MB, %d kicks hit, fds %d before, %d after", sessions.Load(), dones.Load(), bytesMoved.Load()>>20, kicksHit.Load(), before, openFiles())
-	if sessions.Load() != dones.Load() {
+	all.Go(func() { c.during(c.kickAnybody) })
+	all.Wait()
+	t.Logf("%d sessions, %d ended", c.sessions.Load(), c.dones.Load())
+	if c.sessions.Load() != c.dones.Load() {
 		t.Error("sessions without done")
 	}
-	for i, l := range e.loops {
-		ch := make(chan [4]int)
-		l.tell(func() { ch <- [4]int{len(l.pairs), len(l.slots), len(l.free) + len(l.freed), len(l.idles)} })
-		v := <-ch
-		t.Logf("loop %d: pairs %d slots %d free %d idles %d", i, v[0], v[1], v[2], v[3])
-		if v[0] != 0 || v[1] != v[2] || v[3] != 0 {
-			t.Error("something stays in the loop")
-		}
+	for _, l := range e.loops {
+		c.isEmpty(l)
 	}
 	_ = e.Close()
 	if after := openFiles(); after > before {
-		t.Errorf("fds %d -> %d", before, after)
+		t.Errorf("%d descriptors were open before, %d are now", before, after)
+	}
+}
+
+// A crowd is many sessions of one engine.
+type crowd struct {
+	*testing.T
+	engine   *Epoll
+	until    time.Time
+	next     atomic.Uint64
+	sessions atomic.Int64
+	dones    atomic.Int64
+}
+
+func (c *crowd) during(do func()) {
+	for time.Now().Before(c.until) && !c.Failed() {
+		do()
+	}
+}
+
+// stranger is whoever gets a number that was a leg's.
+func (c *crowd) stranger() {
+	a, b, err := tcpPairQuiet()
+	if err != nil {
+		return
+	}
+	defer a.Close()
+	defer b.Close()
+	a.Write([]byte("stranger"))
+	b.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+	if got, err := io.ReadAll(b); string(got) != "stranger" {
+		c.Errorf("a stranger's connection holds %.40q %v", got, err)
+	}
+}
+
+// kickAnybody kicks pairs that never were.
+func (c *crowd) kickAnybody() {
+	c.engine.Kick(rand.Uint64N(c.next.Load()+1000)+1<<40, Kicked)
+	time.Sleep(50 * time.Microsecond)
+}
+
+// isEmpty holds that nothing is left in a loop.
+func (c *crowd) isEmpty(l *loop) {
+	type state struct{ pairs, slots, free, watched, lent int }
+	seen := make(chan state)
+	l.tell(func() {
+		seen <- state{len(l.remaining()), len(l.slots), len(l.free) + len(l.freed), watched(&l.wheel), l.pipes.lent}
+	})
+	if s := <-seen; s.pairs != 0 || s.slots != s.free || s.watched != 0 || s.lent != 0 {
+		c.Errorf("something stays in the loop: %+v", s)
+	}
+}
+
+// A guest is one session of a crowd.
+type guest struct {
+	*crowd
+	id                   uint64
+	how                  int // it ends
+	pair                 Pair
+	clientRaw, serverRaw *net.TCPConn
+	client, server       net.Conn // TLS, if it is
+	up, down             []byte   // what is said
+	ahead                int      // of up, said before Start
+	done                 chan Stats
+	ends                 atomic.Int32
+}
+
+// The ways in which a guest ends.
+const (
+	allHeard = iota
+	clientReset
+	serverReset
+	clientCloses
+	serverCloses
+	kickedOften
+	allAtOnce
+	closedAndKicked
+	manners
+)
+
+func (c *crowd) session() {
+	g := c.newGuest()
+	if g == nil {
+		return
+	}
+	c.sessions.Add(1)
+	c.engine.Start(g.pair, g.ended)
+	var heard heard
+	var listening sync.WaitGroup
+	listening.Go(func() {
+		heard.up, heard.upBad = holds(g.server, g.id<<8|1, g.how%2 == 0)
+		if g.how == clientCloses {
+			g.serverRaw.Close() // a backend whose client has left leaves
+		}
+	})
+	listening.Go(func() { heard.down, heard.downBad = holds(g.client, g.id<<8|2, g.how%3 == 0) })
+	g.talk(&listening)
+	select {
+	case st := <-g.done:
+		if g.how == allHeard {
+			listening.Wait()
+		}
+		g.clientRaw.Close()
+		g.serverRaw.Close()
+		listening.Wait()
+		g.check(heard, st)
+	case <-time.After(35 * time.Second):
+		c.Errorf("session %d (%d) does not end", g.id, g.how)
+		c.engine.Kick(g.id, Kicked)
+	}
+}
+
+func (c *crowd) newGuest() *guest {
+	kinds := []uint16{0, 0, 0, 0, 0, 0, tls.VersionTLS12, tls.VersionTLS13}
+	g := &guest{crowd: c, id: c.next.Add(1), how: rand.IntN(manners), done: make(chan Stats, 1)}
+	g.pair.ID = g.id
+	g.pair.Client, g.clientRaw, g.client = newLegQuiet(kinds[rand.IntN(len(kinds))], true)
+	g.pair.Server, g.serverRaw, g.server = newLegQuiet(kinds[rand.IntN(len(kinds))], false)
+	if g.pair.Client.Conn == nil || g.pair.Server.Conn == nil {
+		return nil
+	}
+	for _, side := range [][2]any{{g.pair.Client.Conn, g.clientRaw}, {g.pair.Server.Conn, g.serverRaw}} {
+		if rand.IntN(3) == 0 { // easily stuck
+			_ = side[0].(*net.TCPConn).SetWriteBuffer(8 << 10)
+			_ = side[1].(*net.TCPConn).SetReadBuffer(8 << 10)
+		}
+	}
+	late := time.Now().Add(40 * time.Second)
+	_, _ = g.clientRaw.SetDeadline(late), g.serverRaw.SetDeadline(late)
+	g.up, g.down = tagged(g.id<<8|1, 8+rand.IntN(200<<10)), tagged(g.id<<8|2, 8+rand.IntN(200<<10))
+	if n := 8 * rand.IntN(100); n < len(g.up) && rand.IntN(2) == 0 {
+		g.ahead, g.pair.Client.Pending = n, g.up[:n:n]
+	}
+	if g.how != allHeard && rand.IntN(4) == 0 {
+		g.pair.Idle = time.Duration(1+rand.IntN(20)) * time.Millisecond
+	}
+	return g
+}
+
+func (g *guest) ended(st Stats) {
+	g.dones.Add(1)
+	if g.ends.Add(1) > 1 {
+		g.Error("done twice")
+	}
+	g.engine.Kick(g.id, Kicked) // must not hang
+	g.done <- st
+}
+
+type closeWriter interface{ CloseWrite() error }
+
+// talk has both sides talk, and ends them.
+func (g *guest) talk(all *sync.WaitGroup) {
+	var said sync.WaitGroup
+	for c, words := range map[net.Conn][]byte{g.client: g.up[g.ahead:], g.server: g.down} {
+		said.Add(1)
+		all.Go(func() {
+			defer said.Done()
+			_, _ = c.Write(words)
+			if g.how == allHeard {
+				_ = c.(closeWriter).CloseWrite()
+			}
+		})
+	}
+	if g.how == allHeard {
+		said.Wait()
+		return
+	}
+	pause := time.Duration(rand.IntN(3000)) * time.Microsecond
+	time.Sleep(pause)
+	g.end(pause)
+}
+
+func (g *guest) end(pause time.Duration) {
+	switch g.how {
+	case clientReset:
+		_, _ = g.clientRaw.SetLinger(0), g.clientRaw.Close()
+	case serverReset:
+		_, _ = g.serverRaw.SetLinger(0), g.serverRaw.Close()
+	case clientCloses:
+		g.client.Close()
+	case serverCloses:
+		g.server.Close()
+	case kickedOften:
+		for range 3 {
+			go g.engine.Kick(g.id, Kicked)
+		}
+	case allAtOnce:
+		_, _ = g.clientRaw.SetLinger(0), g.serverRaw.SetLinger(0)
+		go g.clientRaw.Close()
+		go g.serverRaw.Close()
+		go g.engine.Kick(g.id, Shutdown)
+	case closedAndKicked:
+		_ = g.client.(closeWriter).CloseWrite()
+		time.Sleep(pause)
+		g.engine.Kick(g.id, Shutdown)
+	}
+}
+
+// heard is what arrived: how much, and whether a byte was another session's.
+type heard struct {
+	up, down       int
+	upBad, downBad bool
+}
+
+func (g *guest) check(h heard, st Stats) {
+	if h.upBad || h.downBad {
+		g.Errorf("session %d (%d) heard bytes of another", g.id, g.how)
+	}
+	said := heard{up: len(g.up), down: len(g.down)}
+	if g.how == allHeard && (h != said || int(st.FromClient) != said.up || int(st.FromServer) != said.down) {
+		g.Errorf("session %d: heard %+v of %+v, counted %+v", g.id, h, said, st)
+	}
+	if h.up > int(st.FromClient) || h.down > int(st.FromServer) {
+		g.Errorf("session %d: more heard than counted: %+v, %+v", g.id, h, st)
 	}
 }
 
@@ -289,31 +322,25 @@ func tcpPairQuiet() (*net.TCPConn, *net.TCPConn, error) {
 	return a.(*net.TCPConn), d.(*net.TCPConn), nil
 }
 
-func newLegQuiet(version uint16, nearServer bool) (Leg, *net.TCPConn, *tls.Conn) {
+// newLegQuiet returns no leg if the handshake fails.
+func newLegQuiet(version uint16, nearServer bool) (near Leg, raw *net.TCPConn, far net.Conn) {
 	a, b, err := tcpPairQuiet()
 	if err != nil {
 		time.Sleep(10 * time.Millisecond)
 		return Leg{}, nil, nil
 	}
 	if version == 0 {
-		return Leg{Conn: a}, b, nil
+		return Leg{Conn: a}, b, b
 	}
-	sc := &tls.Config{Certificates: []tls.Certificate{selfSigned()}, MinVersion: version, MaxVersion: version}
-	cc := &tls.Config{InsecureSkipVerify: true, MinVersion: version, MaxVersion: version}
-	l := Leg{Conn: a}
-	var far *tls.Conn
+	nearTLS, farTLS := tls.Client(NewSocket(a), clientConfig(version)), tls.Server(b, serverConfig(version))
 	if nearServer {
-		l.TLS, far = tls.Server(NewSocket(a), sc), tls.Client(b, cc)
-	} else {
-		l.TLS, far = tls.Client(NewSocket(a), cc), tls.Server(b, sc)
+		nearTLS, farTLS = tls.Server(NewSocket(a), serverConfig(version)), tls.Client(b, clientConfig(version))
 	}
-	e := make(chan error, 1)
-	go func() { e <- l.TLS.Handshake() }()
-	err = far.Handshake()
-	if err2 := <-e; err != nil || err2 != nil {
-		a.Close()
-		b.Close()
+	shaken := make(chan error, 1)
+	go func() { shaken <- nearTLS.Handshake() }()
+	if errors.Join(farTLS.Handshake(), <-shaken) != nil {
+		_, _ = a.Close(), b.Close()
 		return Leg{}, nil, nil
 	}
-	return l, b, far
+	return Leg{Conn: a, TLS: nearTLS}, b, farTLS
 }

@@ -6,18 +6,15 @@ import (
 	"fmt"
 	"net"
 	"runtime"
-	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // Epoll is the Engine for many sessions on Linux: as many loops as processors,
 // each with one epoll instance. A pair at rest owns no buffer and no goroutine;
-// buffers belong to the loops and are lent.
-//
-// What stays: crypto/tls keeps its own state of a connection, about 8 KB, and
-// the room for the longest record that has come.
+// buffers and pipes belong to the loops and are lent.
 type Epoll struct{ loops []*loop }
 
 // NewEpoll starts the loops. Close ends them.
@@ -48,71 +45,54 @@ func (e *Epoll) loop(id uint64) *loop { return e.loops[id%uint64(len(e.loops))] 
 
 // Start implements Engine.
 func (e *Epoll) Start(p Pair, done func(Stats)) {
-	pr := &pair{
-		id: p.ID, slot: -1, place: -1, idle: p.Idle, farewell: p.Farewell, done: done,
-		legs: [2]leg{{left: ClientLeft, failed: ClientFailed}, {left: BackendClosed, failed: BackendFailed}},
-	}
+	l := e.loop(p.ID)
+	pr := &pair{id: p.ID, loop: l, slot: -1, list: none, idle: p.Idle, farewell: p.Farewell, done: done}
 	errClient := pr.legs[client].take(p.Client)
 	errServer := pr.legs[server].take(p.Server)
-	pr.goOn(p)
-	l := e.loop(p.ID)
-	pr.loop = l
-	told := l.tell(func() {
-		switch {
+	told := l.enter(pr, func() {
+		switch pr.moved(); {
 		case errClient != nil:
 			pr.end(ClientFailed)
 		case errServer != nil:
 			pr.end(BackendFailed)
 		default:
-			l.start(pr, p.Client.Pending, p.Server.Pending)
+			l.start(pr, p)
 		}
 	})
 	if !told {
-		pr.end(Shutdown)
+		pr.close()
+		go done(Stats{FromClient: p.Before.FromClient, FromServer: p.Before.FromServer, Last: time.Now(), Ended: Shutdown})
 	}
 }
 
-// Kick implements Engine. Whether there is such a pair is known to its loop
-// only, which is asked.
+// Kick implements Engine. It does not wait for the loop: thousands are kicked when
+// the process ends.
 func (e *Epoll) Kick(id uint64, why Ending) bool {
-	hit := make(chan bool, 1)
 	l := e.loop(id)
-	told := l.tell(func() {
-		pr := l.pairs[id]
-		hit <- pr != nil
-		if pr != nil {
-			pr.dismiss(why)
-		}
-	})
-	return told && <-hit
+	pr := l.pair(id)
+	return pr != nil && l.tell(func() { pr.dismiss(why) })
 }
 
 // Release implements Engine.
 func (e *Epoll) Release(id uint64) (p Pair, done func(Stats), ok bool) {
-	given := make(chan *pair, 1)
-	l := e.loop(id)
+	l, answered := e.loop(id), make(chan struct{})
 	told := l.tell(func() {
-		pr := l.pairs[id]
-		if pr != nil && !pr.release() {
-			pr = nil
+		defer close(answered)
+		if pr := l.pair(id); pr != nil {
+			p, done, ok = pr.release()
 		}
-		given <- pr
 	})
-	if !told {
-		return Pair{}, nil, false
+	if told {
+		<-answered
 	}
-	pr := <-given
-	if pr == nil {
-		return Pair{}, nil, false
-	}
-	return pr.asPair(), pr.done, true
+	return p, done, ok
 }
 
 // take gets the descriptor of a leg's socket out of Go's poller, which must not
 // wake for it any more: the duplicate is ours, the original is closed.
 func (g *leg) take(from Leg) error {
-	var err error
-	g.fd, err = duplicate(from.Conn)
+	fd, err := duplicate(from.Conn)
+	g.fd = int32(fd)
 	_ = from.Conn.Close()
 	if from.TLS != nil && err == nil {
 		g.tls = from.TLS
@@ -142,26 +122,4 @@ func socketOf(t *tls.Conn) *Socket {
 		panic(fmt.Sprintf("relay: TLS over a %T cannot be relayed by epoll; begin it over NewSocket", t.NetConn()))
 	}
 	return s
-}
-
-// orders are what others have told the loop.
-type orders struct {
-	mu     sync.Mutex
-	told   []func()
-	wake   int  // eventfd
-	closed bool // the loop takes no more
-}
-
-// tell has the loop do something, and returns false if it has ended. It may be
-// called by any goroutine.
-func (o *orders) tell(do func()) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return false
-	}
-	if o.told = append(o.told, do); len(o.told) == 1 {
-		_, _ = unix.Write(o.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // cannot block: it is non-blocking, and counts
-	}
-	return true
 }

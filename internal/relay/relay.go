@@ -9,6 +9,15 @@
 //     the other: a slow reader slows its writer down, and memory stays bounded.
 //   - EOF on one side becomes a half-close of the other; what was read before it
 //     is delivered first.
+//   - A client is told goodbye only where all that its server has said ends with a
+//     whole line and has been sent.
+//
+// A plain pair at rest in Epoll is about 200 bytes, an entry in a map and what the
+// caller's done holds. An encrypted leg keeps more, in crypto/tls, and nobody can
+// take it back: the keys and the state of both directions, the room of the
+// handshake's messages (together 5 KB under TLS 1.2, 8 KB under 1.3) and the room of
+// the longest record that has come, as a record is decrypted where it was read: 18 KB
+// more once a peer has said 16 KB in one breath. What is said to a peer pins nothing.
 package relay
 
 import (

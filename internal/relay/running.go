@@ -42,10 +42,12 @@ type end struct {
 	received atomic.Uint64
 	writing  sync.Mutex // held while something is written to it
 	midLine  bool       // the last thing written to it did not end a line; under writing
+	written  uint64     // bytes; under writing
+	socket   net.Conn   // under TLS too
 }
 
 func newEnd(l Leg, left, failed Ending) *end {
-	e := &end{Conn: l.Conn, pending: l.Pending, left: left, failed: failed}
+	e := &end{Conn: l.Conn, socket: l.Conn, pending: l.Pending, left: left, failed: failed}
 	if l.TLS != nil {
 		e.Conn = l.TLS
 	}
@@ -61,6 +63,7 @@ func newRunning(p Pair, patience patience, done func(Stats)) *running {
 	r.client.midLine = p.MidLine
 	r.client.received.Store(p.Before.FromClient)
 	r.server.received.Store(p.Before.FromServer)
+	r.client.written = p.Before.FromServer
 	r.idle.Store(int64(p.Idle))
 	r.moved()
 	if last := p.Before.Last; !last.IsZero() {
@@ -174,16 +177,16 @@ func (r *running) checkIdle() {
 }
 
 // dismiss ends the pair from our side, for whom has claimed its fate. The client
-// hears why only where the last line was whole: a goodbye in the middle of a message
-// would become part of it. What is being written to it may end first; nothing is
-// written behind.
+// hears why only where all that the server has said ends with a whole line and has
+// left: a goodbye in the middle of a message would become part of it. What is being
+// written to it may end first; nothing is written behind.
 func (r *running) dismiss(why Ending) {
 	defer r.close()
 	if c := r.client; r.end(why) && r.given.Farewell != "" {
 		_ = c.SetWriteDeadline(time.Now().Add(r.patience.farewell))
 		c.writing.Lock()
 		defer c.writing.Unlock()
-		if !c.midLine {
+		if !c.midLine && c.written == r.server.received.Load() && !waiting(r.server.socket) {
 			_, _ = io.WriteString(c.Conn, r.given.Farewell)
 		}
 	}
@@ -216,6 +219,7 @@ func (e *end) write(b []byte) error {
 	e.writing.Lock()
 	defer e.writing.Unlock()
 	e.midLine = b[len(b)-1] != '\n'
+	e.written += uint64(len(b))
 	_, err := e.Write(b)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -57,6 +58,29 @@ func lastWords(t *testing.T, e relay.Engine, w way) {
 	s.client.hearEnd(t, answer)
 	if err := <-said; err != nil {
 		t.Error(err)
+	}
+	_ = s.client.Close()
+	s.counted(s.end(relay.BackendClosed), 0, len(answer))
+}
+
+// slowListener hears the last words of a backend for longer than it may say nothing
+// itself, by reading a little all the time.
+func slowListener(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, func(p *relay.Pair) { _ = p.Client.Conn.(*net.TCPConn).SetWriteBuffer(16 << 10) })
+	_ = s.client.raw.SetReadBuffer(16 << 10)
+	go func() {
+		_, _ = io.WriteString(s.server, answer)
+		_ = s.server.Close()
+	}()
+	heard := 0
+	for b := make([]byte, len(answer)/40); ; time.Sleep(50 * time.Millisecond) {
+		n, err := s.client.Read(b)
+		if heard += n; err != nil {
+			break
+		}
+	}
+	if heard != len(answer) {
+		t.Errorf("heard %d bytes of %d", heard, len(answer))
 	}
 	_ = s.client.Close()
 	s.counted(s.end(relay.BackendClosed), 0, len(answer))
@@ -261,15 +285,17 @@ func kickInFlow(t *testing.T, e relay.Engine, w way) {
 	}
 }
 
+// doneMeansClosed looks from the other side: what is closed answers a byte with a
+// reset, and has said before that no more comes.
 func doneMeansClosed(t *testing.T, e relay.Engine, w way) {
 	s := newScene(t, e, w, nil)
 	s.greet()
-	_ = s.client.Close()
-	_ = s.server.Close()
+	e.Kick(s.pair.ID, relay.Kicked)
 	<-s.ended
-	for _, l := range []relay.Leg{s.pair.Client, s.pair.Server} {
-		if err := l.Conn.SetDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("after done a socket is still open (%v)", err)
+	for _, p := range []peer{s.client, s.server} {
+		_ = p.raw.SetReadDeadline(time.Now().Add(time.Second))
+		if _, err := io.Copy(io.Discard, p.raw); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Error("after done a socket is still open")
 		}
 	}
 }

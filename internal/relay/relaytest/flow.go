@@ -185,3 +185,22 @@ func stall(t testing.TB, moved *atomic.Int64) int64 {
 	t.Fatal("the writer is never slowed down")
 	return 0
 }
+
+// busyNeighbours has several pairs in full flow, on every loop that there may be.
+func busyNeighbours(t *testing.T, e relay.Engine, w way) {
+	var busy []*scene
+	for range 4 {
+		s := newScene(t, e, w, nil)
+		go func() { _, _ = io.Copy(s.server, endless{}) }()
+		go func() { _, _ = io.Copy(io.Discard, s.client) }()
+		busy = append(busy, s)
+	}
+	quiet := newScene(t, e, w, nil)
+	for range 5 {
+		quiet.greet()
+	}
+	for _, s := range append(busy, quiet) {
+		e.Kick(s.pair.ID, relay.Kicked)
+		s.end(relay.Kicked)
+	}
+}

@@ -1,6 +1,7 @@
 package relaytest
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -37,6 +38,7 @@ type scene struct {
 type peer struct {
 	net.Conn              // under TLS, if it is
 	raw      *net.TCPConn // the socket
+	secrets  *bytes.Buffer
 }
 
 // newScene connects a pair, and starts it after change has had it.
@@ -134,11 +136,12 @@ func (p peer) reset() {
 func leg(t testing.TB, version uint16, nearIsServer bool) (near relay.Leg, far peer) {
 	t.Helper()
 	a, b := Sockets(t)
-	near, far = relay.Leg{Conn: a}, peer{b, b}
+	near, far = relay.Leg{Conn: a}, peer{b, b, new(bytes.Buffer)}
 	if version == 0 {
 		return near, far
 	}
 	server, client := TLS(version)
+	client.KeyLogWriter = far.secrets
 	if nearIsServer {
 		near.TLS = tls.Server(relay.NewSocket(a), server)
 		far.Conn = tls.Client(b, client)
@@ -163,24 +166,40 @@ func shakeHands(t testing.TB, near, far *tls.Conn) {
 // if they are not yet, when the test ends.
 func Sockets(t testing.TB) (near, far *net.TCPConn) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	near, far, err := connect()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ln.Close() }()
-	dialled, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	near, far = accepted.(*net.TCPConn), dialled.(*net.TCPConn)
 	_ = far.SetDeadline(time.Now().Add(patience))
 	t.Cleanup(func() { _, _ = near.Close(), far.Close() })
 	return near, far
 }
+
+// connect makes one connection at a time, so that what is accepted is what was dialled.
+func connect() (near, far *net.TCPConn, err error) {
+	connecting.Lock()
+	defer connecting.Unlock()
+	dialled, err := net.Dial("tcp", listener().Addr().String())
+	if err != nil {
+		return nil, nil, err
+	}
+	accepted, err := listener().Accept()
+	if err != nil {
+		return nil, nil, err
+	}
+	return accepted.(*net.TCPConn), dialled.(*net.TCPConn), nil
+}
+
+var (
+	connecting sync.Mutex
+	listener   = sync.OnceValue(func() net.Listener {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(err)
+		}
+		return ln
+	})
+)
 
 // TLS returns configurations of one version that trust each other, for the names
 // localhost, 127.0.0.1 and mail.example.org.

@@ -45,6 +45,7 @@ var promises = []promise{
 	{"a client that is done talking still hears the answer", clientHalfClose, ways},
 	{"a backend that is done talking still hears the client", serverHalfClose, ways},
 	{"the last words of a backend arrive", lastWords, ways},
+	{"the last words of a backend are heard however slowly", slowListener, []way{plain, encrypted}},
 	{"a client that vanishes without goodbye has left", noCloseNotify, ways},
 	{"a reset client ends the pair once", clientReset, ways},
 	{"a reset backend ends the pair once", serverReset, ways},
@@ -59,6 +60,9 @@ var promises = []promise{
 	{"several kicks end a pair once", kickTwice, []way{plain, encrypted}},
 	{"a kick in full flow ends a pair", kickInFlow, []way{plain, encrypted}},
 	{"pairs do not mix", pairsDoNotMix, []way{plain, encrypted}},
+	{"keys may be updated, both ways", keyUpdates, ways[4:]},
+	{"a client that asks for keys and never listens is slowed down", askNeverListen, ways[4:5]},
+	{"busy pairs do not starve others", busyNeighbours, []way{plain, encrypted}},
 	{"a pair at rest is given back, and goes on", releaseGoesOn, []way{plain}},
 	{"a pair given back within a line stays within it", releaseWithinLine, []way{plain}},
 	{"a pair given back has been silent since its last byte", releaseKeepsTime, []way{plain}},
@@ -73,7 +77,7 @@ var promises = []promise{
 // Run holds an engine against all that package relay promises.
 func Run(t *testing.T, newEngine func() relay.Engine) {
 	for _, w := range []way{plain, encrypted} { // alone: it counts what is open
-		t.Run("a thousand pairs leave nothing/"+w.name, func(t *testing.T) { leavesNothing(t, newEngine(), w) })
+		t.Run("ten thousand pairs leave nothing/"+w.name, func(t *testing.T) { leavesNothing(t, newEngine(), w) })
 	}
 	for _, p := range promises {
 		for _, w := range p.ways {

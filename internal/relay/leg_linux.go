@@ -1,0 +1,197 @@
+package relay
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// leg is one side of a pair.
+type leg struct {
+	tls      *tls.Conn // nil: plain
+	rest     *backlog  // nil: all that is due to this side is written
+	received uint64
+	fd       int32
+	armed    uint8 // what epoll waits for
+	gone     bool  // it has no more to say
+	shut     bool  // it was told that no more comes
+	midLine  bool  // the last thing written to it did not end a line
+	bulk     bool  // what it said last filled the buffer
+}
+
+// backlog is what is due to a side and did not fit into its socket.
+type backlog struct {
+	bytes   []byte
+	written int   // of bytes
+	pipe    *pipe // or it stands in a pipe
+}
+
+// backlogs are kept while somebody needs them now and then.
+var backlogs = sync.Pool{New: func() any { return new(backlog) }}
+
+func (b *backlog) free() {
+	b.bytes, b.written, b.pipe = b.bytes[:0], 0, nil
+	backlogs.Put(b)
+}
+
+// owed is how much is due to this side.
+func (g *leg) owed() int {
+	switch {
+	case g.rest == nil:
+		return 0
+	case g.rest.pipe != nil:
+		return g.rest.pipe.holds
+	}
+	return len(g.rest.bytes) - g.rest.written
+}
+
+// heard tells whether a side is read now: while the other takes what it says,
+// and while it takes itself what TLS answers it (RFC 8446 §4.6.3).
+func (g *leg) heard(to *leg) bool {
+	return !g.gone && to.rest == nil && (g.tls == nil || g.owed() < 2*chunks)
+}
+
+// wants is what epoll shall wait for.
+func (g *leg) wants(to *leg) uint8 {
+	var want uint8
+	if g.heard(to) {
+		want |= unix.EPOLLIN
+	}
+	if g.rest != nil {
+		want |= unix.EPOLLOUT
+	}
+	return want
+}
+
+// read reads what this side says, decrypted, into b, and tells whether there may be
+// more now. TLS gets what the socket has by way of raw; as b is longer, it gives all
+// that it can decrypt, and nothing is left in it of which epoll does not know.
+func (g *leg) read(b, raw []byte) (n int, more bool, err error) {
+	if g.tls == nil {
+		n, err = g.readSocket(b[:len(raw)])
+		return n, n == len(raw), err
+	}
+	s := socketOf(g.tls)
+	come, err := g.readSocket(raw)
+	if s.brought, s.behind = raw[:come], err; err == nil {
+		s.behind = errAgain
+	}
+	for err = nil; err == nil; {
+		var m int
+		m, err = g.tls.Read(b[n:])
+		n += m
+	}
+	s.brought = nil // what follows TLS's goodbye
+	return n, come == len(raw), err
+}
+
+// write writes to this side. What does not fit is kept.
+func (g *leg) write(b []byte) error {
+	g.midLine = b[len(b)-1] != '\n'
+	if g.tls == nil {
+		_, err := g.writeSocket(b)
+		return err
+	}
+	if g.rest != nil {
+		_, err := g.tls.Write(b)
+		return err
+	}
+	g.rest = backlogs.Get().(*backlog) // crypto/tls writes each record on its own; gathered they leave at once
+	if _, err := g.tls.Write(b); err != nil {
+		return err
+	}
+	err := g.catchUp()
+	if err == nil && g.owed() == 0 {
+		g.rest.free()
+		g.rest = nil
+	}
+	return err
+}
+
+// catchUp writes of the rest what fits.
+func (g *leg) catchUp() error {
+	if p := g.rest.pipe; p != nil {
+		return p.drain(g)
+	}
+	n, err := g.send(g.rest.bytes[g.rest.written:])
+	g.rest.written += n
+	return err
+}
+
+// readSocket reads from the socket without waiting.
+func (g *leg) readSocket(b []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(g.fd), b)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return 0, errAgain
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+// writeSocket writes to the socket without waiting. What does not fit is kept in
+// rest, so that it never writes short: crypto/tls could not go on after that.
+func (g *leg) writeSocket(b []byte) (int, error) {
+	sent := 0
+	if g.rest == nil {
+		var err error
+		if sent, err = g.send(b); err != nil {
+			return 0, err
+		}
+	}
+	if sent < len(b) {
+		if g.rest == nil {
+			g.rest = backlogs.Get().(*backlog)
+		}
+		g.rest.bytes = append(g.rest.bytes, b[sent:]...)
+	}
+	return len(b), nil
+}
+
+// send writes what fits into the socket.
+func (g *leg) send(b []byte) (sent int, err error) {
+	for sent < len(b) {
+		n, err := unix.Write(int(g.fd), b[sent:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case errors.Is(err, unix.EAGAIN):
+			return sent, nil
+		case err != nil:
+			return sent, err
+		default:
+			sent += n
+		}
+	}
+	return sent, nil
+}
+
+// closeWrite says that no more will come: TLS close_notify, else TCP FIN.
+func (g *leg) closeWrite() {
+	switch {
+	case g.shut:
+	case g.tls != nil:
+		_ = g.tls.CloseWrite()
+	default:
+		_ = unix.Shutdown(int(g.fd), unix.SHUT_WR)
+	}
+	g.shut = true
+}
+
+// waiting tells whether more has come from this side than was passed on.
+func (g *leg) waiting() bool {
+	if g.tls != nil && socketOf(g.tls).within() {
+		return true
+	}
+	n, err := unix.IoctlGetInt(int(g.fd), unix.TIOCINQ)
+	return n > 0 || err != nil
+}
