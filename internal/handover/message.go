@@ -45,7 +45,7 @@ type message struct {
 	Before   *relay.Stats     `json:"before,omitempty"`
 	MidLine  bool             `json:"midline,omitempty"`
 
-	files []*os.File
+	sockets []int // descriptors that came with it
 }
 
 // maxMessage is how long a message may be: names of accounts are bounded.
@@ -107,7 +107,7 @@ func withDescriptors(socks []any, fds []int, do func(fds []int) error) error {
 	return errors.Join(ctlErr, err)
 }
 
-// receive returns the next message. Its files are the caller's.
+// receive returns the next message. Its sockets are the caller's.
 func (c conn) receive() (message, error) {
 	text, beside := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(2*4))
 	n, nb, flags, _, err := c.nc.ReadMsgUnix(text, beside)
@@ -117,11 +117,7 @@ func (c conn) receive() (message, error) {
 	case err != nil:
 		return message{}, fmt.Errorf("handover: %w", err)
 	}
-	files, err := filesIn(beside[:nb])
-	if err != nil {
-		return message{}, err
-	}
-	m := message{files: files}
+	m := message{sockets: descriptorsIn(beside[:nb])}
 	switch err := json.Unmarshal(text[:n], &m); {
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 		m.drop()
@@ -133,21 +129,15 @@ func (c conn) receive() (message, error) {
 	return m, nil
 }
 
-func filesIn(beside []byte) (files []*os.File, err error) {
-	msgs, err := unix.ParseSocketControlMessage(beside)
-	if err != nil {
-		return nil, fmt.Errorf("handover: %w", err)
-	}
+// descriptorsIn returns what came beside a message: nothing, if that makes no
+// sense.
+func descriptorsIn(beside []byte) (fds []int) {
+	msgs, _ := unix.ParseSocketControlMessage(beside)
 	for _, m := range msgs {
-		fds, err := unix.ParseUnixRights(&m)
-		if err != nil {
-			return nil, fmt.Errorf("handover: %w", err)
-		}
-		for _, fd := range fds {
-			files = append(files, os.NewFile(uintptr(fd), "inherited"))
-		}
+		rights, _ := unix.ParseUnixRights(&m)
+		fds = append(fds, rights...)
 	}
-	return files, nil
+	return fds
 }
 
 func (c conn) expect(k kind) (message, error) {
@@ -160,25 +150,27 @@ func (c conn) expect(k kind) (message, error) {
 }
 
 func (m message) drop() {
-	for _, f := range m.files {
-		_ = f.Close()
+	for _, fd := range m.sockets {
+		_ = unix.Close(fd)
 	}
 }
 
 // need returns an error unless so many sockets came with the message.
 func (m message) need(n int) error {
-	if len(m.files) != n {
-		return fmt.Errorf("handover: %d sockets came with %q, not %d", len(m.files), m.Kind, n)
+	if len(m.sockets) != n {
+		return fmt.Errorf("handover: %d sockets came with %q, not %d", len(m.sockets), m.Kind, n)
 	}
 	return nil
 }
 
 func (m message) listener() (*net.TCPListener, error) {
-	defer m.drop()
 	if err := m.need(1); err != nil {
+		m.drop()
 		return nil, err
 	}
-	ln, err := net.FileListener(m.files[0])
+	f := os.NewFile(uintptr(m.sockets[0]), m.Name)
+	defer func() { _ = f.Close() }()
+	ln, err := net.FileListener(f)
 	if err != nil {
 		return nil, fmt.Errorf("handover: socket %q: %w", m.Name, err)
 	}
@@ -196,26 +188,17 @@ func sessionMessage(s Session) message {
 }
 
 func (m message) session() (Session, error) {
-	defer m.drop()
-	if err := m.need(2); err != nil {
+	err := m.need(2)
+	if err == nil && (m.Session == nil || m.Before == nil) {
+		err = errors.New("handover: a session without its record")
+	}
+	if err != nil {
+		m.drop()
 		return Session{}, err
 	}
-	if m.Session == nil || m.Before == nil {
-		return Session{}, errors.New("handover: a session without its record")
-	}
-	var legs [2]net.Conn
-	for i, f := range m.files {
-		nc, err := net.FileConn(f)
-		if err != nil {
-			for _, leg := range legs[:i] {
-				_ = leg.Close()
-			}
-			return Session{}, fmt.Errorf("handover: session %s: %w", m.Session.ID, err)
-		}
-		legs[i] = nc
-	}
+	leg := func(i int) relay.Leg { return relay.Leg{Conn: relay.FromDescriptor(m.sockets[i])} }
 	return Session{Session: *m.Session, Pair: relay.Pair{
-		ID: uint64(m.Session.ID), Client: relay.Leg{Conn: legs[0]}, Server: relay.Leg{Conn: legs[1]},
+		ID: uint64(m.Session.ID), Client: leg(0), Server: leg(1),
 		Idle: m.Idle, Farewell: m.Farewell, Before: *m.Before, MidLine: m.MidLine,
 	}}, nil
 }
