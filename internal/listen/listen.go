@@ -44,11 +44,10 @@ type Listener struct {
 	Net net.Listener
 	Log *slog.Logger
 
-	mu            sync.Mutex
-	service       *Service
-	resumed       chan struct{} // closed by Resume; nil: not suspended
-	closed        bool
-	conversations sync.WaitGroup
+	mu      sync.Mutex
+	service *Service
+	resumed chan struct{} // closed by Resume; nil: not suspended
+	closed  bool
 }
 
 // Use has clients that come from now on find this service.
@@ -73,7 +72,8 @@ func (l *Listener) enter() *Service {
 func (l *Listener) Serve(ctx, abort context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer l.conversations.Wait()
+	crew := newCrew()
+	defer crew.wait()
 	defer context.AfterFunc(ctx, func() { _ = l.Net.Close() })()
 	for {
 		nc, err := l.accept(ctx)
@@ -88,7 +88,7 @@ func (l *Listener) Serve(ctx, abort context.Context) error {
 			return err
 		}
 		s := l.enter()
-		l.conversations.Go(func() {
+		crew.do(func() {
 			defer s.conversations.Done()
 			s.converse(ctx, abort, nc)
 		})

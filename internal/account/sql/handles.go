@@ -21,6 +21,7 @@ type handles struct {
 	write   *sql.DB     // one connection: SQLite has one writer anyway, and so they wait in line
 	read    *sql.DB
 	lookup  *sql.Stmt
+	turns   chan struct{} // taken by look-ups under way
 	suspect atomic.Bool // found damaged: open it again, somebody may have put it right
 
 	users   int
@@ -28,7 +29,7 @@ type handles struct {
 }
 
 func openHandles(ctx context.Context, path string) (_ *handles, err error) {
-	h := new(handles)
+	h := &handles{turns: make(chan struct{}, readers)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.close())

@@ -30,10 +30,26 @@ func (s *Store) Get(ctx context.Context, user string) (f account.Fields, err err
 		return nil, account.ErrUnknown
 	}
 	err = s.use(ctx, func(h *handles) error {
-		f, err = readRow(h.lookup.QueryRowContext(ctx, user).Scan)
+		f, err = h.get(ctx, user)
 		return noRowIsUnknown(err)
 	})
 	return f, err
+}
+
+// get waits for its turn as long as ctx lasts, but not for the answer: one row of
+// a local file is there at once, or the disk hangs and nothing helps. For an
+// answer that can be given up the drivers start two goroutines.
+func (h *handles) get(ctx context.Context, user string) (account.Fields, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	select {
+	case h.turns <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%d look-ups are under way and none ends: %w", readers, ctx.Err())
+	}
+	defer func() { <-h.turns }()
+	return readRow(h.lookup.QueryRowContext(context.WithoutCancel(ctx), user).Scan)
 }
 
 func noRowIsUnknown(err error) error {
