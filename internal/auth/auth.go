@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"unicode/utf8"
@@ -30,9 +29,10 @@ type Auth struct {
 }
 
 // New returns an Auth over a directory. decoy is a hash, of no known password,
-// for the time until the first account has been seen.
-func New(d account.Directory, decoy string) *Auth {
-	a := &Auth{directory: d, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+// for the time until the first account has been seen. So many checks run at once
+// as there are processors: each takes one for itself.
+func New(d account.Directory, decoy string, processors int) *Auth {
+	a := &Auth{directory: d, slots: make(chan struct{}, processors)}
 	a.decoy.Store(&account.Hashed{Hash: decoy})
 	return a
 }

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,7 +64,7 @@ func accounts(names ...string) *table {
 
 func ask(t testing.TB, d account.Directory, domain, authz, authn, pw string) (sasl.Identity, error) {
 	t.Helper()
-	return New(d, "{PLAIN}decoy").Verifier(account.Query{Protocol: "imap"}, domain).Password(t.Context(), authz, authn, pw)
+	return New(d, "{PLAIN}decoy", 2).Verifier(account.Query{Protocol: "imap"}, domain).Password(t.Context(), authz, authn, pw)
 }
 
 func TestTheRightPasswordProvesAnAccount(t *testing.T) {
@@ -185,7 +184,7 @@ func TestNobodyActsForAnother(t *testing.T) {
 // are equal work, so it is enough to see which one is tried.
 func TestAnUnknownNameCostsWhatAKnownOneCosts(t *testing.T) {
 	d := accounts("ann")
-	a := New(d, "{PLAIN}first decoy")
+	a := New(d, "{PLAIN}first decoy", 2)
 	hash, err := password.Make("SHA512-CRYPT", "secret")
 	if err != nil {
 		t.Fatal(err)
@@ -221,7 +220,7 @@ func cost(t *testing.T, v sasl.Verifier, name string) time.Duration {
 }
 
 func TestADecoyLetsNobodyIn(t *testing.T) {
-	a := New(accounts("ann"), "{PLAIN}decoy")
+	a := New(accounts("ann"), "{PLAIN}decoy", 2)
 	v := a.Verifier(account.Query{}, "")
 	_, _ = v.Password(t.Context(), "", "ann", "secret") // now ann's hash is the decoy
 	for _, pw := range []string{"secret", "decoy"} {
@@ -238,12 +237,9 @@ func full(a *Auth) {
 	}
 }
 
-func TestNoMoreChecksRunThanThereAreProcessors(t *testing.T) {
-	if got, want := cap(New(accounts(), "").slots), runtime.GOMAXPROCS(0); got != want {
-		t.Errorf("%d checks may run at once, want %d", got, want)
-	}
+func TestNoMoreChecksRunThanMay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := New(accounts("ann"), "{PLAIN}decoy")
+		a := New(accounts("ann"), "{PLAIN}decoy", 2)
 		full(a)
 		var ended atomic.Int32
 		for _, name := range []string{"ann", "nobody", ""} {
@@ -267,7 +263,7 @@ func TestNoMoreChecksRunThanThereAreProcessors(t *testing.T) {
 }
 
 func TestWhoGivesUpWaitingIsNotCalledWrong(t *testing.T) {
-	a := New(accounts("ann"), "{PLAIN}decoy")
+	a := New(accounts("ann"), "{PLAIN}decoy", 2)
 	full(a)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -282,7 +278,7 @@ func TestAProofElsewhereNeedsNoTurn(t *testing.T) {
 	d := accounts()
 	checks := new(atomic.Int32)
 	d.accounts["ann"] = &account.Account{Name: "ann", Proof: proof{password: "secret", checks: checks}}
-	a := New(d, "{PLAIN}decoy")
+	a := New(d, "{PLAIN}decoy", 2)
 	full(a)
 	if id, err := a.Verifier(account.Query{}, "").Password(t.Context(), "", "ann", "secret"); err != nil || !id.Proven || checks.Load() != 1 {
 		t.Errorf("%+v, %v, %d checks", id, err, checks.Load())
@@ -296,7 +292,7 @@ func TestTheDirectoryIsToldOfTheClient(t *testing.T) {
 		return nil, account.ErrUnknown
 	})
 	want := account.Query{Protocol: "pop3", TLS: true, ServerName: "mail.example.org"}
-	_, _ = New(d, "{PLAIN}x").Verifier(want, "").Password(t.Context(), "", "ann", "x")
+	_, _ = New(d, "{PLAIN}x", 2).Verifier(want, "").Password(t.Context(), "", "ann", "x")
 	if want.Name = "ann"; got != want {
 		t.Errorf("asked %+v, want %+v", got, want)
 	}

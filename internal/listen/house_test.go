@@ -127,7 +127,7 @@ func open(t *testing.T, p login.Protocol, change func(*house), play func(*testin
 func newHouse(t *testing.T, p login.Protocol) *house {
 	h := &house{t: t, door: newDoor(), served: make(chan error, 1)}
 	log := slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	au := auth.New(ann{}, "{PLAIN}decoy")
+	au := auth.New(ann{}, "{PLAIN}decoy", 2)
 	backends := backend.New()
 	backends.Dial = func(context.Context, string, string) (net.Conn, error) { return mailServer(p.Info().Name), nil }
 	mechanisms := []sasl.Mechanism{sasl.Plain, sasl.Login}

@@ -260,6 +260,7 @@ func TestASuspendedListenerLeavesClientsToOthers(t *testing.T) {
 	}
 	h.listener.Suspend()
 	h.listener.Suspend()
+	_ = greeted(100 * time.Millisecond) // who came in the same moment is served
 	if greeted(100 * time.Millisecond) {
 		t.Error("a suspended listener accepts")
 	}

@@ -56,7 +56,7 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 
 // open opens what stands behind the doors. What it has opened is closed again if
 // something else cannot be.
-func (h *house) open(ctx context.Context, log *slog.Logger) error {
+func (h *house) open(ctx context.Context, log *slog.Logger, processors int) error {
 	if h.certs != nil {
 		h.certs.current() // says now, not on the day of the renewal, if we may not read them any more
 	}
@@ -75,16 +75,16 @@ func (h *house) open(ctx context.Context, log *slog.Logger) error {
 		}
 		h.chain = append(h.chain, d)
 	}
-	return h.authenticate()
+	return h.authenticate(processors)
 }
 
 // authenticate puts the account sources behind the desk.
-func (h *house) authenticate() error {
+func (h *house) authenticate(processors int) error {
 	decoy, err := password.Make(password.Default, "nobody's")
 	if err != nil {
 		return errors.Join(err, h.chain.Close())
 	}
-	a := auth.New(h.chain, decoy)
+	a := auth.New(h.chain, decoy, processors)
 	h.desk.Verifier = func(c *login.Client) sasl.Verifier {
 		q := account.Query{Protocol: c.Protocol.Info().Name, Remote: c.Remote, Local: c.Local}
 		if state := c.Conn.TLS(); state != nil {

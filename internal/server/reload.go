@@ -36,7 +36,7 @@ func (s *Server) reload(ctx context.Context) error {
 		return err
 	}
 	next.desk.Relay = s.relay
-	if err := next.open(ctx, s.log); err != nil {
+	if err := next.open(ctx, s.log, s.processors); err != nil {
 		return err
 	}
 	opened, err := s.listen(ctx, next)

@@ -47,7 +47,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	defer func() { _ = closeEngine() }()
 	s.relay, h.desk.Relay = engine, engine
-	if err := h.open(ctx, s.log); err != nil {
+	if err := h.open(ctx, s.log, s.processors); err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop before we began
 		}
@@ -114,6 +114,7 @@ func (s *Server) begin(opened listeners) {
 	s.become(serving)
 	s.announce()
 	s.listening.Go(func() { s.tell.Watch(s.accepting, s.alive) })
+	s.listening.Go(func() { govern(s.accepting, s.processors) })
 	if s.heritage != nil {
 		s.succeed()
 	}

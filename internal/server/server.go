@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -51,11 +52,12 @@ type Server struct {
 	sockets  sockets
 	since    time.Time
 
-	tell     *systemd.Notifier
-	admin    *admin.Server      // nil: there is none
-	heritage *handover.Heritage // from the process that we have replaced; nil: none
-	tickets  *tickets.Keys      // of TLS sessions; nil: there is no TLS
-	room     int                // for connections of clients; 0: no bound
+	processors int // that we may use: see govern
+	tell       *systemd.Notifier
+	admin      *admin.Server      // nil: there is none
+	heritage   *handover.Heritage // from the process that we have replaced; nil: none
+	tickets    *tickets.Keys      // of TLS sessions; nil: there is no TLS
+	room       int                // for connections of clients; 0: no bound
 
 	life   sync.Mutex // held by what changes the life of the process: one at a time
 	house  atomic.Pointer[house]
@@ -74,6 +76,7 @@ type Server struct {
 func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, since: time.Now(), tell: &systemd.Notifier{Log: log},
+		processors: runtime.GOMAXPROCS(0),
 	}
 	s.drains.Store(-1)
 	h, err := s.build(cfg)

@@ -89,7 +89,7 @@ func setUp(t *testing.T, p login.Protocol, a *txtar.Archive) *stage {
 		sessions: &session.Registry{}, relay: relay.NewGoroutines(),
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	au := auth.New(s, "{PLAIN}decoy")
+	au := auth.New(s, "{PLAIN}decoy", 2)
 	s.desk = &login.Desk{
 		Mechanisms: []sasl.Mechanism{sasl.Plain, sasl.Login},
 		Towards:    []sasl.Mechanism{sasl.Plain, sasl.Login},
