@@ -31,7 +31,7 @@ import (
 // A plan is how much is done.
 type plan struct {
 	rounds int
-	logins int // of each kind in each round
+	logins int // by IMAP and by POP3 in each round, a quarter by IMAPS
 	trips  int
 	bulk   int   // bytes
 	idle   []int // sessions, in steps
@@ -54,7 +54,7 @@ func main() {
 	keep := flag.Bool("keep", false, "leave the folder with all configurations and logs, and name it")
 	p := plan{bulk: 1_000_000_000}
 	flag.IntVar(&p.rounds, "rounds", 5, "of which the medians are shown")
-	flag.IntVar(&p.logins, "logins", 4000, "of each kind in each round")
+	flag.IntVar(&p.logins, "logins", 4000, "by IMAP and by POP3 in each round; by IMAPS a quarter")
 	flag.IntVar(&p.trips, "trips", 20_000, "round trips in each round")
 	most := flag.Int("idle", 8000, "idle sessions at most; 0: none")
 	flag.Parse()

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"usher/bench/internal/contender"
@@ -155,24 +154,28 @@ func (m *measurement) cost(p player, o load.Order) (time.Duration, load.Result, 
 }
 
 func (m *measurement) logins(p player) error {
-	n := m.plan.logins
 	for _, x := range []struct {
 		door       load.Door
+		n          int
 		cost, rate figure
-	}{{p.IMAP, loginIMAP, rateIMAP}, {p.POP3, loginPOP3, ""}, {p.IMAPS, loginIMAPS, rateIMAPS}} {
+	}{
+		{p.IMAP, m.plan.logins, loginIMAP, rateIMAP},
+		{p.POP3, m.plan.logins, loginPOP3, ""},
+		{p.IMAPS, m.plan.logins / 4, loginIMAPS, rateIMAPS},
+	} {
 		if x.door.Addr == "" {
 			continue
 		}
-		used, r, err := m.cost(p, logins(x.door, n))
+		used, r, err := m.cost(p, logins(x.door, x.n))
 		if err != nil {
 			return err
 		}
-		m.note(x.cost, p, micros(used)/float64(n))
+		m.note(x.cost, p, micros(used)/float64(x.n))
 		if x.door.TLS && m.tls == "" {
 			m.tls = r.TLS
 		}
 		if x.rate != "" {
-			m.results.add(x.rate, p.name, float64(n)/r.Took.Seconds())
+			m.results.add(x.rate, p.name, float64(x.n)/r.Took.Seconds())
 		}
 		if x.cost == loginIMAP {
 			m.results.add(slowIMAP, p.name, micros(r.Slow))
@@ -216,5 +219,5 @@ func (m *measurement) note(f figure, p player, value float64) {
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 func progress(format string, args ...any) {
-	fmt.Println(strings.TrimSpace(fmt.Sprintf(format, args...)))
+	fmt.Println(time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }

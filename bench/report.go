@@ -65,7 +65,7 @@ func (m *measurement) report(versions []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# What usher costs\n\nWritten by `make bench` on %s.\n\n", time.Now().Format(time.DateOnly))
 	fmt.Fprintf(&b, "- Machine: %s\n- Versions: %s; %s\n", machine(), strings.Join(versions, ", "), runtime.Version())
-	fmt.Fprintf(&b, "- Medians of %d rounds; %d logins of each kind in each, %d at a time.\n", m.plan.rounds, m.plan.logins, flight)
+	fmt.Fprintf(&b, "- Medians of %d rounds; in each %d logins by IMAP and by POP3, a quarter by IMAPS, %d at a time.\n", m.plan.rounds, m.plan.logins, flight)
 	if m.tls != "" {
 		fmt.Fprintf(&b, "- TLS: %s, no session is resumed.\n", m.tls)
 	}
