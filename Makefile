@@ -55,7 +55,7 @@ doc:
 soak:
 	$(GO) test -count=1 -v ./bench/soak -full
 
-# What usher costs beside other proxies, those that are installed; 20 minutes on
+# What usher costs beside other proxies, those that are installed; 17 minutes on
 # two processors. BENCH=-rounds=1 is quicker, BENCH=-help tells more.
 bench: build
 	$(GO) run ./bench -usher bin/usher -out bench/RESULTS.md $(BENCH)

@@ -20,11 +20,11 @@ func (m *measurement) hold(k contender.Kind, tls bool) (err error) {
 	}
 	p := player{c, k.Name}
 	defer c.Stop()
-	door := p.IMAP
+	door, warm := p.IMAP, m.plan.logins
 	if tls {
-		door = p.IMAPS
+		door, warm = p.IMAPS, m.plan.logins/4
 	}
-	empty, err := m.memory(p, logins(door, 500)) // what is made once is made
+	empty, err := m.memory(p, logins(door, warm)) // what is made once is made
 	if err != nil {
 		return err
 	}
