@@ -7,7 +7,7 @@ TOOL     = $(GO) tool -modfile=tools/go.mod
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
 FUZZTIME ?= 30s
 
-.PHONY: build test check packages fmt format vet lint unit fuzz golden doc soak clean
+.PHONY: build test check packages fmt format vet lint unit fuzz golden doc soak bench clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o bin/usher ./cmd/usher
@@ -54,6 +54,11 @@ doc:
 # 2,000 idle sessions and 200 logins a second for a minute.
 soak:
 	$(GO) test -count=1 -v ./bench/soak -full
+
+# What usher costs beside other proxies, those that are installed; 17 minutes on
+# two processors. BENCH=-rounds=1 is quicker, BENCH=-help tells more.
+bench: build
+	$(GO) run ./bench -usher bin/usher -out bench/RESULTS.md $(BENCH)
 
 clean:
 	rm -rf bin
