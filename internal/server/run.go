@@ -115,6 +115,7 @@ func (s *Server) begin(opened listeners) {
 	s.announce()
 	s.listening.Go(func() { s.tell.Watch(s.accepting, s.alive) })
 	s.listening.Go(func() { govern(s.accepting, s.processors) })
+	s.listening.Go(func() { tidyUp(s.accepting) })
 	if s.heritage != nil {
 		s.succeed()
 	}
