@@ -11,6 +11,8 @@ const (
 	batch  = 128     // events taken at once
 	budget = 4       // pieces that one event may move before others have their turn
 	chunks = 4 << 14 // bytes read at once: more than one TLS record
+
+	company = int64(50 * time.Millisecond) // after the last order: others run, too
 )
 
 // loop serves its pairs, alone: nothing of it is touched by other goroutines but
@@ -23,6 +25,7 @@ type loop struct {
 	pipes    pipes
 	patience patience
 	stopped  bool
+	obeyed   int64 // when it was told something last
 	ended    chan struct{}
 	slots    []*pair // by the number that epoll gives back
 	free     []int32
@@ -57,7 +60,7 @@ func (l *loop) run() {
 	defer close(l.ended)
 	defer l.close()
 	for !l.stopped {
-		events := l.poller.wait(l.began, l.wheel.next())
+		events := l.poller.wait(l.now, l.wheel.next(), l.now-l.obeyed < company)
 		l.look()
 		for _, ev := range events {
 			l.handle(ev)
@@ -92,6 +95,7 @@ func (l *loop) handle(ev unix.EpollEvent) {
 
 // obey does what others have told.
 func (l *loop) obey() {
+	l.obeyed = l.now
 	var b [8]byte
 	_, _ = unix.Read(l.wake, b[:])
 	for _, do := range l.take() {
