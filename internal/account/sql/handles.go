@@ -22,6 +22,7 @@ type handles struct {
 	read    *sql.DB
 	lookup  *sql.Stmt
 	turns   chan struct{} // taken by look-ups under way
+	memory  memory
 	suspect atomic.Bool // found damaged: open it again, somebody may have put it right
 
 	users   int
@@ -29,7 +30,7 @@ type handles struct {
 }
 
 func openHandles(ctx context.Context, path string) (_ *handles, err error) {
-	h := &handles{turns: make(chan struct{}, readers)}
+	h := &handles{turns: make(chan struct{}, readers), memory: memory{path: path}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.close())

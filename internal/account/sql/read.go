@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -12,14 +13,32 @@ import (
 )
 
 // Lookup implements account.Directory.
-func (s *Store) Lookup(ctx context.Context, q account.Query) (*account.Account, error) {
-	f, err := s.Get(ctx, q.Name)
+func (s *Store) Lookup(ctx context.Context, q account.Query) (a *account.Account, err error) {
+	if ctx.Err() != nil || checkUser(q.Name) != nil {
+		return nil, cmp.Or(ctx.Err(), account.ErrUnknown)
+	}
+	err = s.use(ctx, func(h *handles) error {
+		now, known := h.memory.now() // before the row is read, so that what is kept is never older
+		if known {
+			a = h.memory.account(q.Name, now)
+		}
+		if a != nil {
+			return nil
+		}
+		f, err := h.get(ctx, q.Name)
+		if err != nil {
+			return err
+		}
+		if a, err = f.Account(q.Name); err != nil {
+			return fmt.Errorf("user %q: %w", f["user"], err)
+		}
+		if known {
+			h.memory.keep(q.Name, a, now)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
-	}
-	a, err := f.Account(q.Name)
-	if err != nil {
-		return nil, s.explain(fmt.Errorf("user %q: %w", f["user"], err))
 	}
 	return a, nil
 }
@@ -31,7 +50,7 @@ func (s *Store) Get(ctx context.Context, user string) (f account.Fields, err err
 	}
 	err = s.use(ctx, func(h *handles) error {
 		f, err = h.get(ctx, user)
-		return noRowIsUnknown(err)
+		return err
 	})
 	return f, err
 }
@@ -39,7 +58,7 @@ func (s *Store) Get(ctx context.Context, user string) (f account.Fields, err err
 // get waits for its turn as long as ctx lasts, but not for the answer: one row of
 // a local file is there at once, or the disk hangs and nothing helps. For an
 // answer that can be given up the drivers start two goroutines.
-func (h *handles) get(ctx context.Context, user string) (account.Fields, error) {
+func (h *handles) get(ctx context.Context, user string) (f account.Fields, err error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -49,7 +68,8 @@ func (h *handles) get(ctx context.Context, user string) (account.Fields, error) 
 		return nil, fmt.Errorf("%d look-ups are under way and none ends: %w", readers, ctx.Err())
 	}
 	defer func() { <-h.turns }()
-	return readRow(h.lookup.QueryRowContext(context.WithoutCancel(ctx), user).Scan)
+	f, err = readRow(h.lookup.QueryRowContext(context.WithoutCancel(ctx), user).Scan)
+	return f, noRowIsUnknown(err)
 }
 
 func noRowIsUnknown(err error) error {

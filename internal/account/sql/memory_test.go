@@ -1,0 +1,89 @@
+package sql
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"usher/internal/account"
+)
+
+// age makes the database's files look as if nobody had written for a while.
+func age(t *testing.T, state string) {
+	t.Helper()
+	long := time.Now().Add(-time.Hour).Add(time.Duration(time.Now().UnixNano() % 1e9))
+	for _, end := range []string{"", "-wal"} {
+		if err := os.Chtimes(filepath.Join(state, File+end), long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func host(t *testing.T, s *Store, user string) string {
+	t.Helper()
+	a, err := s.Lookup(t.Context(), account.Query{Name: user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Place.Hosts[0]
+}
+
+// One process looks up, another changes: as usher and usher account do.
+func TestAChangeHoldsForTheNextLookUp(t *testing.T) {
+	dir := t.TempDir()
+	looks, changes := open(t, dir), open(t, dir)
+	if err := changes.Add(t.Context(), account.Fields{"user": "ann", "nopassword": "Y", "host": "north"}); err != nil {
+		t.Fatal(err)
+	}
+	for i, to := range []string{"south", "east", "west"} {
+		if i > 0 {
+			age(t, dir) // so that it is remembered
+		}
+		was := host(t, looks, "ann")
+		if again := host(t, looks, "ann"); again != was {
+			t.Errorf("%s, then %s", was, again)
+		}
+		if err := changes.Set(t.Context(), "ann", account.Fields{"host": to}); err != nil {
+			t.Fatal(err)
+		}
+		if got := host(t, looks, "ann"); got != to {
+			t.Errorf("after a change to %s it is on %s", to, got)
+		}
+	}
+	age(t, dir)
+	_ = host(t, looks, "ann")
+	if err := changes.Remove(t.Context(), "ann"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := looks.Lookup(t.Context(), account.Query{Name: "ann"}); !errors.Is(err, account.ErrUnknown) {
+		t.Errorf("after it was removed: %v", err)
+	}
+}
+
+func TestWhatIsRememberedHasABound(t *testing.T) {
+	m := &memory{}
+	for i := range 3 * remembered {
+		m.keep(string(rune(i)), &account.Account{}, state{})
+	}
+	if len(m.accounts) > remembered {
+		t.Errorf("%d accounts are kept", len(m.accounts))
+	}
+}
+
+func TestARememberedAccountNeedsNoQuery(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	if err := s.Add(t.Context(), account.Fields{"user": "ann", "nopassword": "Y", "host": "north"}); err != nil {
+		t.Fatal(err)
+	}
+	age(t, dir)
+	first, err := s.Lookup(t.Context(), account.Query{Name: "ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := s.Lookup(t.Context(), account.Query{Name: "ann"}); again != first || err != nil {
+		t.Errorf("the second look-up read it again (%v)", err)
+	}
+}
