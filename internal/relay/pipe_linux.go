@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	pipeRoom = 512 << 10 // bytes of a pipe
+	pipeRoom = 1 << 20 // bytes of a pipe
 	lendable = 16        // pipes that a loop lends at once: slow readers hold theirs long
 	spare    = 2         // pipes that it keeps while nobody needs them
 )
