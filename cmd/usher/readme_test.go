@@ -48,13 +48,13 @@ func TestReadme(t *testing.T) {
 	write(t, dir, "usher.toml", fmt.Sprintf(runningConfig, store.IMAP))
 	serve := exec.Command(filepath.Join(dir, "usher"), "serve")
 	serve.Dir = dir
-	log := &addrLog{found: make(chan string, 1)}
-	serve.Stderr = log
+	found := make(chan string, 1)
+	serve.Stderr = &addrLog{found: found}
 	if err := serve.Start(); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = serve.Wait() }()
-	logIn(t, <-log.found)
+	logIn(t, <-found)
 	for _, line := range blocks[1] {
 		runLine(t, dir, line)
 	}
