@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"usher/internal/need"
 )
 
 // users of twoStores: ann's mail is on east, bob's on west.
@@ -23,7 +24,7 @@ func TestStockClients(t *testing.T) {
 	p := start(t, setup{config: config, accounts: usersOfTwo()})
 	for _, u := range users {
 		t.Run("Python reads the mail of "+u.name, func(t *testing.T) {
-			python := require(t, "python3")
+			python := need.Program(t, "python3")
 			args := []string{"testdata/clients.py", p.ca, p.port("imap"), p.port("imaps"), p.port("pop3"), p.port("pop3s")}
 			output(t, exec.Command(python, append(args, u.name, u.password, subject(u.name, u.store))...))
 		})
@@ -31,7 +32,7 @@ func TestStockClients(t *testing.T) {
 			for _, c := range p.curls() {
 				t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 					args := append(c.args, "-sS", "--cacert", p.ca, "-u", u.name+":"+u.password)
-					text := output(t, exec.Command(require(t, "curl"), args...))
+					text := output(t, exec.Command(need.Program(t, "curl"), args...))
 					if want := strings.ReplaceAll(c.want, "SUBJECT", subject(u.name, u.store)); !strings.Contains(text, want) {
 						t.Errorf("got\n%s\nwant %q", text, want)
 					}

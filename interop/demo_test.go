@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"usher/internal/need"
 )
 
 // A demo is a running usher demo and what a newcomer reads on the screen.
@@ -89,7 +90,7 @@ func (d *demo) sh(line string) *exec.Cmd {
 }
 
 func TestDemo(t *testing.T) {
-	require(t, "curl")
+	need.Program(t, "curl")
 	d := startDemo(t)
 	curls := d.commands("curl")
 	if len(curls) != 8 {
@@ -130,8 +131,8 @@ func expected(line string, i int) string {
 }
 
 func tryMutt(t *testing.T, d *demo) {
-	require(t, "mutt")
-	require(t, "script")
+	need.Program(t, "mutt")
+	need.Program(t, "script")
 	lines := d.commands("mutt")
 	if len(lines) != 2 {
 		t.Fatalf("%d lines of mutt, want 2", len(lines))

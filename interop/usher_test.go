@@ -307,18 +307,3 @@ func write(t testing.TB, file, text string) {
 		t.Fatal(err)
 	}
 }
-
-// require skips a test that cannot have a program, except in CI, where nobody
-// would see that it was skipped.
-func require(t testing.TB, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	switch {
-	case err == nil:
-		return path
-	case os.Getenv("CI") == "true":
-		t.Fatalf("CI must have %s: %v", program, err)
-	}
-	t.Skipf("%s is not installed", program)
-	return ""
-}

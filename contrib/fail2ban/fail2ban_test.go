@@ -17,19 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"usher/internal/need"
 )
-
-// need skips the test where a program is missing; in CI that is an error.
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing", program)
-	}
-	t.Skipf("%s is missing", program)
-}
 
 // forged are names that look like lines of the log, or like the end of one.
 var forged = []string{
@@ -191,7 +180,7 @@ func addresses(t *testing.T, log string, n int) (all []string) {
 }
 
 func TestFilter(t *testing.T) {
-	need(t, "fail2ban-regex")
+	need.Program(t, "fail2ban-regex")
 	program := build(t)
 	for _, format := range []string{"logfmt", "json"} {
 		t.Run(format, func(t *testing.T) {
@@ -323,7 +312,7 @@ func head(t *testing.T, log string) string {
 
 // The times are usher's own, also where the zone is not this machine's.
 func TestTimes(t *testing.T) {
-	need(t, "fail2ban-regex")
+	need.Program(t, "fail2ban-regex")
 	const rest = ` level=WARN msg="login refused" id=A protocol=imap remote=192.0.2.1:1 tls=no why="wrong name or password"`
 	for text, want := range map[string]string{
 		"time=2026-01-02T03:04:05.678Z" + rest:      "1767323045",
@@ -341,7 +330,7 @@ func TestTimes(t *testing.T) {
 
 // The jail is one that fail2ban takes.
 func TestJail(t *testing.T) {
-	need(t, "fail2ban-client")
+	need.Program(t, "fail2ban-client")
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("/etc/fail2ban")); err != nil {
 		t.Fatal(err)

@@ -7,19 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"usher/internal/need"
 )
-
-// need skips the test where a program is missing; in CI that is an error.
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing", program)
-	}
-	t.Skipf("%s is missing", program)
-}
 
 // installed copies the units, with a program that is there in place of usher.
 func installed(t *testing.T, names ...string) (files []string) {
@@ -45,7 +34,7 @@ func installed(t *testing.T, names ...string) (files []string) {
 
 // A word that systemd does not know it only warns of, and goes on without it.
 func TestSystemdUnderstandsEveryLine(t *testing.T) {
-	need(t, "systemd-analyze")
+	need.Program(t, "systemd-analyze")
 	units := installed(t, "usher.service", "usher.socket")
 	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no", "--recursive-errors=no"}, units...)...).CombinedOutput()
 	if err != nil || len(out) > 0 {
@@ -56,7 +45,7 @@ func TestSystemdUnderstandsEveryLine(t *testing.T) {
 // A hole in usher is not a hole in the machine: systemd's measure of what the
 // service may do is 2.0 of 10 at most.
 func TestTheServiceMayDoLittle(t *testing.T) {
-	need(t, "systemd-analyze")
+	need.Program(t, "systemd-analyze")
 	out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold=20", "usher.service").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "Overall exposure level for usher.service") {
 		t.Errorf("%v\n%s", err, out)
@@ -64,7 +53,7 @@ func TestTheServiceMayDoLittle(t *testing.T) {
 }
 
 func TestTheUserIsOneThatSystemdCanMake(t *testing.T) {
-	need(t, "systemd-sysusers")
+	need.Program(t, "systemd-sysusers")
 	root := t.TempDir()
 	file, err := filepath.Abs("sysusers.d/usher.conf")
 	if err != nil {

@@ -11,11 +11,11 @@ package dovecot
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"usher/internal/need"
 )
 
 // Options say what kind of Dovecot a test wants; the zero value is one without users.
@@ -48,7 +48,7 @@ type Server struct {
 // not installed; in CI, where nobody would notice the skip, it fails.
 func Start(t testing.TB, o Options) *Server {
 	t.Helper()
-	require(t, "dovecot")
+	need.Program(t, "dovecot")
 	s := newServer(t, o)
 	if err := s.startSomewhere(); err != nil {
 		t.Fatalf("start dovecot: %v\n%s", err, s.LogText())
@@ -123,26 +123,4 @@ func (s *Server) LogText() string {
 		return fmt.Sprintf("(no log: %v)", err)
 	}
 	return string(text)
-}
-
-// require skips a test that cannot have program, except in CI.
-func require(t testing.TB, program string) string {
-	t.Helper()
-	path, err := find(program)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("CI must have %s: %v", program, err)
-	}
-	t.Skipf("%s is not installed", program)
-	return ""
-}
-
-// find also looks where ordinary users have no PATH.
-func find(program string) (string, error) {
-	if path, err := exec.LookPath("/usr/sbin/" + program); err == nil {
-		return path, nil
-	}
-	return exec.LookPath(program)
 }

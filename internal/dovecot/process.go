@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+	"usher/internal/need"
 )
 
 // guard is a shell that outlives the test's process. Its standard input ends
@@ -36,10 +37,7 @@ func (s *Server) start() error {
 }
 
 func (s *Server) launch() (*process, error) {
-	program, err := find("dovecot")
-	if err != nil {
-		return nil, err
-	}
+	program := need.Program(s.t, "dovecot")
 	log, err := os.OpenFile(s.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"usher/internal/need"
 	"usher/internal/systemd"
 )
 
@@ -226,7 +227,7 @@ func socket(t *testing.T, family, kind int) *os.File {
 
 // systemd's own program speaks the protocol as systemd does.
 func TestSystemdSocketActivateStartsUs(t *testing.T) {
-	need(t, "systemd-socket-activate")
+	need.Program(t, "systemd-socket-activate")
 	f, addr := open(t, "127.0.0.1:0")
 	_ = f.Close() // the port is free again
 	c := exec.CommandContext(t.Context(), "systemd-socket-activate", "--listen="+addr, "--fdname=imaps", "--setenv="+child+"=1", self(t))
@@ -257,18 +258,6 @@ func TestSystemdSocketActivateStartsUs(t *testing.T) {
 	if err := json.NewDecoder(out).Decode(&got); err != nil || got.Err != "" || got.Left != "" {
 		t.Errorf("the service found %+v, %v", got, err)
 	}
-}
-
-// need skips the test where a program is missing; in CI that is an error.
-func need(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err == nil {
-		return
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing", program)
-	}
-	t.Skipf("%s is missing", program)
 }
 
 func TestTheNextProcessIsToldWhatIsMeantForIt(t *testing.T) {
