@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
 	"usher/internal/need"
 )
 

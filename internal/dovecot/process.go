@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"syscall"
 	"time"
+
 	"usher/internal/need"
 )
 
