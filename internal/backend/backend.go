@@ -45,6 +45,7 @@ type Opener struct {
 func New() *Opener {
 	d := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Minute, Interval: -1, Count: -1}} // the rest as the system has it
 	d.SetMultipathTCP(false)
+	setOptions(d)
 	return &Opener{Dial: d.DialContext, Resolve: net.DefaultResolver.LookupHost, sick: map[string]time.Time{}}
 }
 

@@ -2,7 +2,11 @@
 
 package listen
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
-// keepAlive asks silent clients whether they are there.
 func keepAlive(lc *net.ListenConfig) { lc.KeepAlive = keepAliveAfter }
+
+func setOptions(syscall.RawConn) error { return nil }

@@ -17,6 +17,10 @@ import (
 // enough for the tables of NAT routers, late enough for telephones.
 const keepAliveAfter = 2 * time.Minute
 
+// unacknowledged is how long a client may leave what it is sent unacknowledged:
+// RFC 5482. The system's own bound is about a quarter of an hour.
+const unacknowledged = 10 * time.Minute
+
 // Own listens on an address of this machine. The error says what to do.
 func Own(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
@@ -172,18 +176,4 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 		case <-ctx.Done():
 		}
 	}
-}
-
-// Inherited is a socket that another process has opened. Package net would ask
-// its clients every 15 seconds whether they are there.
-type Inherited struct{ *net.TCPListener }
-
-// Accept implements net.Listener.
-func (i Inherited) Accept() (net.Conn, error) {
-	nc, err := i.AcceptTCP()
-	if err != nil {
-		return nil, err
-	}
-	_ = nc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAliveAfter, Interval: -1, Count: -1})
-	return nc, nil
 }

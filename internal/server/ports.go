@@ -141,7 +141,7 @@ func (s *sockets) take(fits func(handover.Port) bool) (list []net.Listener) {
 	var rest sockets
 	for _, p := range *s {
 		if fits(p) {
-			list = append(list, listen.Inherited{TCPListener: p.Listener})
+			list = append(list, listen.Inherit(p.Listener))
 		} else {
 			rest = append(rest, p)
 		}

@@ -1,0 +1,7 @@
+//go:build !linux
+
+package backend
+
+import "net"
+
+func setOptions(*net.Dialer) {}
