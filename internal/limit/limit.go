@@ -39,13 +39,7 @@ func (l *Limits) Set(b Bounds) {
 
 // Connect counts a connection until release is called.
 func (l *Limits) Connect(addr netip.Addr) (release func(), err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.take(
-		claim{key{of: all}, l.bounds.Connections, "connections in all"},
-		claim{key{of: waiting}, 0, ""},
-		claim{key{of: waiting, addr: network(addr)}, l.bounds.LoginsPerAddress, "connections from this address before login"},
-	)
+	return l.take(&place{limits: l, addr: network(addr)}, true)
 }
 
 // Conversations is how many connections there are that have not logged in.
@@ -58,25 +52,13 @@ func (l *Limits) Conversations() int {
 // Session counts a session until release is called. Accounts that differ in
 // case only share their limits: most backends do not tell them apart.
 func (l *Limits) Session(user string, addr netip.Addr) (release func(), err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.take(session(user, addr, l.bounds)...)
+	return l.take(&place{limits: l, user: strings.ToLower(user), addr: network(addr)}, true)
 }
 
 // Adopt counts a session that was let in already, whatever the bounds say.
 func (l *Limits) Adopt(user string, addr netip.Addr) (release func()) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.add(session(user, addr, Bounds{}))
-}
-
-func session(user string, addr netip.Addr, b Bounds) []claim {
-	user = strings.ToLower(user)
-	return []claim{
-		{key{of: all}, 0, ""}, // its connection had a place already
-		{key{of: inside, user: user}, b.SessionsPerUser, "sessions of this user"},
-		{key{of: inside, user: user, addr: network(addr)}, b.SessionsPerUserAddress, "sessions of this user from this address"},
-	}
+	release, _ = l.take(&place{limits: l, user: strings.ToLower(user), addr: network(addr)}, false)
+	return release
 }
 
 // network is what counts as one address: for IPv6 the /64 that one site has.
@@ -103,43 +85,73 @@ const (
 	inside               // sessions, by user, or by user and address
 )
 
-// claim is one more under a key.
-type claim struct {
-	key  key
-	most int
-	what string
-}
-
 // limitError is an ErrTooMany that says of what.
 type limitError struct{ what string }
 
 func (e limitError) Error() string { return "too many " + e.what }
 func (e limitError) Unwrap() error { return ErrTooMany }
 
-// take counts all claims or none.
-func (l *Limits) take(claims ...claim) (release func(), err error) {
+// A place is what a connection or a session takes until it is given back. There
+// is one for each session, so that it holds no more than it must.
+type place struct {
+	limits *Limits
+	user   string // "": has not logged in
+	addr   netip.Addr
+	given  bool // back; under the lock of limits
+}
+
+// claim is one more under a key.
+type claim struct {
+	key  key
+	most int // 0: no bound
+	what string
+}
+
+// claims are what the place counts as.
+func (p *place) claims(b Bounds) [3]claim {
+	if p.user == "" {
+		return [3]claim{
+			{key{of: all}, b.Connections, "connections in all"},
+			{key{of: waiting}, 0, ""},
+			{key{of: waiting, addr: p.addr}, b.LoginsPerAddress, "connections from this address before login"},
+		}
+	}
+	return [3]claim{
+		{key{of: all}, 0, ""}, // its connection had a place already
+		{key{of: inside, user: p.user}, b.SessionsPerUser, "sessions of this user"},
+		{key{of: inside, user: p.user, addr: p.addr}, b.SessionsPerUserAddress, "sessions of this user from this address"},
+	}
+}
+
+// take counts all claims of a place or none.
+func (l *Limits) take(p *place, bounded bool) (release func(), err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	claims := p.claims(l.bounds)
 	for _, c := range claims {
-		if c.most > 0 && l.count[c.key] >= c.most {
+		if bounded && c.most > 0 && l.count[c.key] >= c.most {
 			return nil, limitError{c.what}
 		}
 	}
-	return l.add(claims), nil
-}
-
-func (l *Limits) add(claims []claim) (release func()) {
 	if l.count == nil {
 		l.count = map[key]int{}
 	}
 	for _, c := range claims {
 		l.count[c.key]++
 	}
-	return sync.OnceFunc(func() { l.give(claims) })
+	return p.give, nil
 }
 
-func (l *Limits) give(claims []claim) {
+// give gives the place back, once.
+func (p *place) give() {
+	l := p.limits
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, c := range claims {
+	if p.given {
+		return
+	}
+	p.given = true
+	for _, c := range p.claims(Bounds{}) {
 		if l.count[c.key]--; l.count[c.key] <= 0 {
 			delete(l.count, c.key)
 		}
