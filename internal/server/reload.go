@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"usher/internal/config"
@@ -22,7 +23,10 @@ func (s *Server) Reload(ctx context.Context) error {
 func (s *Server) reload(ctx context.Context) error {
 	s.life.Lock()
 	defer s.life.Unlock()
-	if s.Load == nil || s.current() != serving {
+	switch {
+	case s.Load == nil:
+		return errors.New("this process has no configuration file to read again")
+	case s.current() != serving:
 		return fmt.Errorf("this process does not reload: it is %s", s.current())
 	}
 	s.tell.Reloading()

@@ -195,6 +195,7 @@ func TestManyReloadsLeaveNothingBehind(t *testing.T) {
 func TestOnlyAServingProcessReloads(t *testing.T) {
 	s := build(t, t.TempDir(), imapOnly)
 	s.Load = func() (*config.Config, error) { return nil, fmt.Errorf("not to be called") }
+	s.Again = []string{"/nowhere"}
 	if err := s.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "it is starting") {
 		t.Errorf("%v", err)
 	}

@@ -42,7 +42,9 @@ func (s *Server) Upgrade(context.Context) (pid int, err error) {
 // hire starts a successor and returns it when it accepts clients.
 func (s *Server) hire() (*handover.Successor, error) {
 	switch {
-	case len(s.Again) == 0 || s.current() != serving:
+	case len(s.Again) == 0:
+		return nil, errors.New("this process cannot be replaced: it is not known how it was started")
+	case s.current() != serving:
 		return nil, fmt.Errorf("this process cannot be replaced: it is %s", s.current())
 	case !s.alone.Load():
 		return nil, errors.New("this process is still taking over from the one before it: try again in a moment")
