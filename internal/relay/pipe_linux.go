@@ -8,8 +8,8 @@ import (
 
 const (
 	pipeRoom = 1 << 20 // bytes of a pipe
-	lendable = 16        // pipes that a loop lends at once: slow readers hold theirs long
-	spare    = 2         // pipes that it keeps while nobody needs them
+	lendable = 16      // pipes that a loop lends at once: slow readers hold theirs long
+	spare    = 2       // pipes that it keeps while nobody needs them
 )
 
 // A pipe is where bytes pass from socket to socket without being copied into this

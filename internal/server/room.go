@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	perClient = 2  // descriptors: its own socket and the one towards its server
-	reserve   = 128// for logs, account sources, commands and refusals
+	perClient = 2   // descriptors: its own socket and the one towards its server
+	reserve   = 128 // for logs, account sources, commands and refusals
 )
 
 // measure finds out for how many clients there are descriptors. Package os has
