@@ -268,6 +268,14 @@ func TestTheStateFolderIsGivenAwayOnlyIfItIsUshersOwn(t *testing.T) {
 	if err := s.giveState(os.Getuid(), os.Getgid()); err != nil {
 		t.Errorf("usher's own files: %v", err)
 	}
+	elsewhere := filepath.Join(t.TempDir(), "shadow")
+	if err := errors.Join(os.WriteFile(elsewhere, nil, 0o600), os.Link(elsewhere, filepath.Join(dir, "tickets.new"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.giveState(os.Getuid()+1, os.Getgid()); err == nil || !strings.Contains(err.Error(), "tickets.new") {
+		t.Errorf("a file that has another name elsewhere: %v", err)
+	}
+	_ = os.Remove(filepath.Join(dir, "tickets.new"))
 	write("passwd")
 	if err := s.giveState(os.Getuid()+1, os.Getgid()); err == nil || !strings.Contains(err.Error(), "passwd") {
 		t.Errorf("somebody else's file: %v", err)
