@@ -7,6 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 
@@ -113,10 +116,26 @@ func (s *selectorFlags) selector(c *cobra.Command, args []string) (admin.Selecto
 	return who, nil
 }
 
+// printJSON writes nothing that a terminal obeys. JSON may hold such characters,
+// and names of users do.
 func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	var out strings.Builder
+	for _, r := range string(text) {
+		switch {
+		case unicode.IsPrint(r) || r == '\n':
+			out.WriteRune(r)
+		default:
+			for _, u := range utf16.Encode([]rune{r}) {
+				fmt.Fprintf(&out, `\u%04x`, u)
+			}
+		}
+	}
+	_, err = fmt.Fprintln(w, out.String())
+	return err
 }
 
 func count(n int, one string) string {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"usher/internal/admin"
 )
@@ -101,6 +102,38 @@ func TestWhoIsATable(t *testing.T) {
 		`"bob\t\x1b[2J"   pop3      [2001:db8::1]:50000  no       west/10.0.0.2:110  2026-11-20 10:05:00  B0` + "\n"
 	if out != want || complaints != "" || status != 0 {
 		t.Errorf("usher who prints\n%s%sstatus %d, want\n%s", out, complaints, status, want)
+	}
+}
+
+// A user may choose a name so that the table seems to say something else, or
+// cannot be read any more.
+func TestANameCannotSpoilTheTable(t *testing.T) {
+	for name, want := range map[string]string{
+		"ann@example.org":        "ann@example.org",
+		"jürgen":                 "jürgen",
+		"root  imap  192.0.2.1":  `"root  imap  192.0.2.1"`,
+		"a\u009b2Jb":             `"a\u009b2Jb"`,
+		"\u202enna":              `"\u202enna"`,
+		strings.Repeat("ü", 500): strings.Repeat("ü", 64) + "…",
+	} {
+		if got := printable(name); got != want {
+			t.Errorf("%q is shown as %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestJSONDoesNothingToATerminal(t *testing.T) {
+	name := "a\u009b2J\x7f\u202e\u200b\U000e0001ü"
+	var out strings.Builder
+	if err := printJSON(&out, []string{name}); err != nil {
+		t.Fatal(err)
+	}
+	if bad := strings.IndexFunc(out.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); bad >= 0 {
+		t.Errorf("%q has a character at %d that a terminal may obey", out.String(), bad)
+	}
+	var back []string
+	if err := json.Unmarshal([]byte(out.String()), &back); err != nil || len(back) != 1 || back[0] != name {
+		t.Errorf("%s is read as %q, %v", out.String(), back, err)
 	}
 }
 

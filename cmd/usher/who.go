@@ -85,10 +85,18 @@ func target(x admin.Session) string {
 	return x.Backend + "/" + x.Target
 }
 
+// widest is how much of a name is shown: one of 512 characters would push the
+// rest of every line out of sight. --json has all of it.
+const widest = 64
+
 // printable quotes a name that would do something to the terminal or the table.
+// With a blank in it, it could look like several columns.
 func printable(name string) string {
-	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(name)
+	if strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }) {
+		name = strconv.Quote(name)
+	}
+	if long := []rune(name); len(long) > widest {
+		return string(long[:widest]) + "…"
 	}
 	return name
 }

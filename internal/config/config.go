@@ -32,8 +32,8 @@ type Config struct {
 
 // Server is about the program itself.
 type Server struct {
-	// Folder of the accounts database and whatever else usher has to remember.
-	// It is created if it is missing.
+	// Folder of the accounts database and of the keys of TLS session tickets. It
+	// is created if it is missing.
 	// Default: "/var/lib/usher".
 	State Path `toml:"state" default:"/var/lib/usher"`
 	// Unix socket for the commands that talk to a running usher; only its owner
@@ -59,8 +59,8 @@ type Server struct {
 	// terminal and logfmt elsewhere.
 	// Default: "auto".
 	Log string `toml:"log" default:"auto" oneof:"auto logfmt json"`
-	// After SIGTERM: how long open sessions may go on before they are told
-	// goodbye. "0s" tells them at once.
+	// After SIGTERM or usher stop: how long open sessions may go on before they are
+	// told goodbye. "0s" tells them at once.
 	// Default: "30s".
 	Grace Duration `toml:"grace" default:"30s"`
 	// After usher upgrade: how long the process that was replaced may keep the
@@ -98,8 +98,9 @@ type Certificate struct {
 type Listen struct {
 	// What is spoken.
 	Protocol string `toml:"protocol" required:"true" oneof:"imap pop3"`
-	// Where to listen: "127.0.0.1:1143", "[::1]:1143", ":143". Left out, the
-	// protocol's own port on all addresses: 143 and 110, with tls = "implicit"
+	// Where to listen: "127.0.0.1:1143", "[::1]:1143", ":143"; "systemd:NAME" is
+	// the socket to which systemd gave that name (FileDescriptorName=). Left out,
+	// the protocol's own port on all addresses: 143 and 110, with tls = "implicit"
 	// 993 and 995.
 	Addr []string `toml:"addr"`
 	// How the connection is encrypted: none; starttls, when the client asks for
@@ -218,7 +219,8 @@ type Auth struct {
 // Limit keeps one client from taking the room of others. 0 as a number means
 // no limit, "0s" no delay or no timeout.
 type Limit struct {
-	// Connections of one address at a time that are not logged in yet.
+	// Connections of one address at a time that are not logged in yet. Without a
+	// limit, one address can take all the room there is.
 	// Default: 0.
 	LoginsPerAddress int `toml:"logins_per_address" default:"0"`
 	// Sessions of one account at a time.

@@ -189,8 +189,8 @@ func Predecessor() (*Heritage, error) {
 	}
 	_ = os.Unsetenv(variable)
 	fd, err := strconv.Atoi(word)
-	if err != nil {
-		return nil, fmt.Errorf("the environment variable %s is %q, no descriptor: unset it", variable, word)
+	if err != nil || fd <= syscall.Stderr { // those have other uses, and would be closed
+		return nil, fmt.Errorf("the environment variable %s is %q, no descriptor of a predecessor: unset it", variable, word)
 	}
 	unix.CloseOnExec(fd)
 	nc, err := connOf(os.NewFile(uintptr(fd), "handover"))

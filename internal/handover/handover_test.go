@@ -236,8 +236,13 @@ func TestWhoIsStartedOrdinarilyReplacesNobody(t *testing.T) {
 	if h, err := handover.Predecessor(); h != nil || err != nil {
 		t.Error(h, err)
 	}
-	t.Setenv("USHER_HANDOVER", "three")
-	if _, err := handover.Predecessor(); err == nil || !strings.Contains(err.Error(), "unset it") {
-		t.Errorf("%v", err)
+	for _, word := range []string{"three", "", "-1", "0", "2"} {
+		t.Setenv("USHER_HANDOVER", word)
+		if _, err := handover.Predecessor(); err == nil || !strings.Contains(err.Error(), "unset it") {
+			t.Errorf("%q: %v", word, err)
+		}
+	}
+	if _, err := os.Stderr.Stat(); err != nil {
+		t.Errorf("standard error: %v", err)
 	}
 }

@@ -140,7 +140,7 @@ func newHouse(t *testing.T, p login.Protocol) *house {
 	}
 	h.listener = &listen.Listener{Net: h.door, Log: log}
 	h.service = &listen.Service{
-		Protocol: p, Desk: h.desk, Limits: h.desk.Limits, Log: log,
+		Protocol: p, Desk: h.desk, Limits: h.desk.Limits, Refusals: &listen.Refusals{}, Log: log,
 		Bounds: listen.Bounds{Login: time.Minute, Command: 30 * time.Second},
 		Terms:  login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways},
 	}

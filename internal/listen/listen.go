@@ -48,6 +48,8 @@ type Listener struct {
 	Net net.Listener
 	Log *slog.Logger
 
+	trouble brief // the log of accept
+
 	mu      sync.Mutex
 	service *Service
 	resumed chan struct{} // closed by Resume; nil: not suspended
@@ -92,9 +94,14 @@ func (l *Listener) Serve(ctx, abort context.Context) error {
 			return err
 		}
 		s := l.enter()
+		next := s.receive(nc)
+		if next == nil {
+			s.conversations.Done()
+			continue
+		}
 		crew.do(func() {
 			defer s.conversations.Done()
-			s.converse(ctx, abort, nc)
+			next(ctx, abort)
 		})
 	}
 }
@@ -170,7 +177,9 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 			wait = 5 * time.Millisecond
 			continue
 		}
-		l.Log.Error("cannot accept", "addr", l.Net.Addr().String(), "err", err, "remedy", "if files are too many: raise LimitNOFILE or ulimit -n")
+		if others, ok := l.trouble.toSay(time.Now()); ok {
+			l.Log.Error("cannot accept", "addr", l.Net.Addr().String(), "err", err, "others", others, "remedy", "if files are too many: raise LimitNOFILE or ulimit -n")
+		}
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

@@ -13,29 +13,36 @@ import (
 const (
 	refusalTime = 5 * time.Second // for a client to hear that there is no room
 	atOnce      = 16              // who hear it; others are closed without a word
-	quietFor    = time.Second     // after a line about a refusal
+	quietFor    = time.Second     // after a line in the log
 )
 
-// refusals keeps those for whom there is no room from taking what is left: few
-// hear why at a time, and the log has a line a second.
-type refusals struct {
-	mu     sync.Mutex
-	now    int       // who are being told
-	silent int       // refused since the last line
-	said   time.Time // when that was
+// Refusals keep those for whom there is no room from taking what is left: few
+// hear why at a time, and the log has a line a second. The zero value is ready.
+type Refusals struct {
+	mu  sync.Mutex
+	now int // who are being told
+	log brief
 }
 
-// refuse tells a client that there is no room, and hangs up.
-func (s *Service) refuse(ctx context.Context, nc net.Conn, c *login.Client, why error) {
-	defer func() { _ = nc.Close() }()
-	if others, ok := s.refusals.toSay(time.Now()); ok {
+// refuse hangs up on a client for whom there is no room, or returns how to tell
+// it first.
+func (s *Service) refuse(nc net.Conn, c *login.Client, why error) (tell func(ctx, abort context.Context)) {
+	if others, ok := s.Refusals.toSay(time.Now()); ok {
 		s.Log.Warn("connection refused", "id", c.ID.String(), "protocol", c.Protocol.Info().Name,
 			"remote", c.Remote.String(), "why", why.Error(), "others", others)
 	}
-	if !s.refusals.begin() {
-		return
+	if !s.Refusals.begin() {
+		_ = nc.Close()
+		return nil
 	}
-	defer s.refusals.end()
+	return func(ctx, _ context.Context) {
+		defer s.Refusals.end()
+		s.tell(ctx, nc, c)
+	}
+}
+
+// tell says that there is no room, and hangs up.
+func (s *Service) tell(ctx context.Context, nc net.Conn, c *login.Client) {
 	c.Conn = wire.New(nc, wire.Bounds{Step: refusalTime, Until: time.Now().Add(refusalTime), Bytes: maxBytes})
 	defer func() { _ = c.Conn.Close() }()
 	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
@@ -46,20 +53,13 @@ func (s *Service) refuse(ctx context.Context, nc net.Conn, c *login.Client, why 
 	_ = c.Conn.Flush()
 }
 
-// toSay tells whether a refusal is worth a line, and for how many others that
-// line stands.
-func (r *refusals) toSay(now time.Time) (others int, ok bool) {
+func (r *Refusals) toSay(now time.Time) (others int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now.Sub(r.said) < quietFor {
-		r.silent++
-		return 0, false
-	}
-	others, r.silent, r.said = r.silent, 0, now
-	return others, true
+	return r.log.toSay(now)
 }
 
-func (r *refusals) begin() bool {
+func (r *Refusals) begin() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.now >= atOnce {
@@ -69,8 +69,24 @@ func (r *refusals) begin() bool {
 	return true
 }
 
-func (r *refusals) end() {
+func (r *Refusals) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.now--
+}
+
+// brief is for what happens often and is to be one line a second in the log.
+type brief struct {
+	silent int       // times since the last line
+	said   time.Time // when that was
+}
+
+// toSay tells whether to write a line, and for how many others it stands.
+func (b *brief) toSay(now time.Time) (others int, ok bool) {
+	if now.Sub(b.said) < quietFor {
+		b.silent++
+		return 0, false
+	}
+	others, b.silent, b.said = b.silent, 0, now
+	return others, true
 }

@@ -26,10 +26,10 @@ type Service struct {
 	Desk     *login.Desk
 	Limits   *limit.Limits
 	Bounds   Bounds
+	Refusals *Refusals // the same for all services
 	Log      *slog.Logger
 
 	conversations sync.WaitGroup
-	refusals      refusals
 }
 
 // Wait returns when all conversations that have begun here have ended. No
@@ -48,18 +48,26 @@ const (
 	maxLines = 200
 )
 
-// converse serves one client until it is admitted or gone.
-func (s *Service) converse(ctx, abort context.Context, nc net.Conn) {
+// receive gives a client its place, or refuses it, and returns what is to be done
+// next; nil: nothing. The next client is accepted afterwards only: goroutines that
+// wait for a processor would hold more descriptors than there is room for.
+func (s *Service) receive(nc net.Conn) (next func(ctx, abort context.Context)) {
 	c := &login.Client{
 		ID: session.NewID(), Protocol: s.Protocol, Terms: s.Terms,
 		Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
 	}
 	release, err := s.Limits.Connect(c.Remote.Addr())
 	if err != nil {
-		s.refuse(ctx, nc, c, err)
-		return
+		return s.refuse(nc, c, err)
 	}
-	defer release()
+	return func(ctx, abort context.Context) {
+		defer release()
+		s.converse(ctx, abort, nc, c)
+	}
+}
+
+// converse serves one client until it is admitted or gone.
+func (s *Service) converse(ctx, abort context.Context, nc net.Conn, c *login.Client) {
 	c.Conn = wire.New(nc, s.bounds())
 	defer func() { _ = c.Conn.Close() }() // nothing, if it went to the relay
 	defer context.AfterFunc(ctx, c.Conn.Interrupt)()

@@ -54,7 +54,7 @@ func (s *Server) giveState(uid, gid int) error {
 	give := []string{dir}
 	for _, e := range entries {
 		ours := strings.HasPrefix(e.Name(), sql.File) || strings.HasPrefix(e.Name(), ticketFile)
-		if !e.Type().IsRegular() || !ours {
+		if !ours || !alone(e) {
 			return s.mustOwn(dir, uid, e.Name())
 		}
 		give = append(give, filepath.Join(dir, e.Name()))
@@ -65,6 +65,17 @@ func (s *Server) giveState(uid, gid int) error {
 		}
 	}
 	return nil
+}
+
+// alone tells whether a file has no other name. The user that usher was before
+// may have given one of ours to somebody else's file, to have it.
+func alone(e os.DirEntry) bool {
+	info, err := e.Info()
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || st.Nlink == 1
 }
 
 // mustOwn is for a folder that we do not touch: it must be the user's already.

@@ -27,7 +27,10 @@ func (s *Server) Run(ctx context.Context) error {
 	defer abort()
 	s.stop, s.accepting, s.aborted = stop, ctx, aborted
 
-	if err := s.inherit(); err != nil {
+	if err := s.inherit(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil // told to stop before we began
+		}
 		return err
 	}
 	defer s.disown()
@@ -78,13 +81,14 @@ func failure(why error) error {
 
 // inherit takes the sockets that others have opened for us: the process that we
 // replace, or systemd.
-func (s *Server) inherit() error {
+func (s *Server) inherit(ctx context.Context) error {
 	heritage, err := handover.Predecessor()
 	if err != nil {
 		return err
 	}
 	if heritage != nil {
 		s.heritage = heritage
+		defer context.AfterFunc(ctx, heritage.Leave)() // a predecessor that hangs does not keep us
 		s.sockets, err = heritage.Take()
 		return err
 	}

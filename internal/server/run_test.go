@@ -3,6 +3,7 @@ package server
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,7 +11,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -138,6 +141,29 @@ func TestSessionsMayEndByThemselves(t *testing.T) {
 	}
 }
 
+// Nobody but SIGKILL could end it else.
+func TestASuccessorOfAProcessThatHangsCanBeStopped(t *testing.T) {
+	ends, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_SEQPACKET, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Close(ends[0]) }() // says nothing
+	t.Setenv("USHER_HANDOVER", strconv.Itoa(ends[1]))
+	s := build(t, t.TempDir(), settings("127.0.0.1:1", "1s"))
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits for its predecessor")
+	}
+}
+
 func TestAServerThatCannotListenOpensNothing(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -242,6 +268,14 @@ func TestTheStateFolderIsGivenAwayOnlyIfItIsUshersOwn(t *testing.T) {
 	if err := s.giveState(os.Getuid(), os.Getgid()); err != nil {
 		t.Errorf("usher's own files: %v", err)
 	}
+	elsewhere := filepath.Join(t.TempDir(), "shadow")
+	if err := errors.Join(os.WriteFile(elsewhere, nil, 0o600), os.Link(elsewhere, filepath.Join(dir, "tickets.new"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.giveState(os.Getuid()+1, os.Getgid()); err == nil || !strings.Contains(err.Error(), "tickets.new") {
+		t.Errorf("a file that has another name elsewhere: %v", err)
+	}
+	_ = os.Remove(filepath.Join(dir, "tickets.new"))
 	write("passwd")
 	if err := s.giveState(os.Getuid()+1, os.Getgid()); err == nil || !strings.Contains(err.Error(), "passwd") {
 		t.Errorf("somebody else's file: %v", err)

@@ -21,6 +21,7 @@ import (
 	"usher/internal/config"
 	"usher/internal/handover"
 	"usher/internal/limit"
+	"usher/internal/listen"
 	"usher/internal/login"
 	"usher/internal/relay"
 	"usher/internal/route"
@@ -46,6 +47,7 @@ type Server struct {
 
 	log      *slog.Logger
 	limits   *limit.Limits
+	refusals listen.Refusals
 	sessions *session.Registry
 	relay    relay.Engine
 	ports    ports
@@ -87,6 +89,7 @@ func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 // A builder translates the configuration and gathers what is wrong with it.
 type builder struct {
 	cfg      *config.Config
+	refusals *listen.Refusals
 	log      *slog.Logger
 	mistakes config.Mistakes
 }

@@ -102,8 +102,9 @@ func setUp(t *testing.T, p login.Protocol, a *txtar.Archive) *stage {
 	}
 	s.listener = &listen.Listener{Log: log}
 	s.service = &listen.Service{
-		Protocol: p, Desk: s.desk, Limits: s.desk.Limits, Log: log, Bounds: listen.Bounds{Command: time.Second},
-		Terms: login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways},
+		Protocol: p, Desk: s.desk, Limits: s.desk.Limits, Refusals: &listen.Refusals{}, Log: log,
+		Bounds: listen.Bounds{Command: time.Second},
+		Terms:  login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways},
 	}
 	for _, f := range a.Files {
 		switch name, which, _ := strings.Cut(f.Name, " "); name {
