@@ -79,14 +79,15 @@ addr = [%q]
 // addrLog finds where usher listens in what it logs.
 type addrLog struct {
 	text  []byte
+	told  bool
 	found chan string
 }
 
 func (l *addrLog) Write(b []byte) (int, error) {
 	l.text = append(l.text, b...)
-	if m := regexp.MustCompile(`msg=listening .*addr=(\S+) `).FindSubmatch(l.text); m != nil && l.found != nil {
+	if m := regexp.MustCompile(`msg=listening .*addr=(\S+) `).FindSubmatch(l.text); m != nil && !l.told {
 		l.found <- string(m[1])
-		l.found = nil
+		l.told = true
 	}
 	return len(b), nil
 }
