@@ -93,7 +93,7 @@ func (c *Client) call(ctx context.Context, method, what string, q url.Values, qu
 		return &NotReachable{c.path, withoutAddress(err)}
 	}
 	defer func() { _ = w.Body.Close() }()
-	text, err := io.ReadAll(w.Body)
+	text, err := io.ReadAll(io.LimitReader(w.Body, maxAnswer))
 	if err != nil {
 		return &NotReachable{c.path, err}
 	}

@@ -88,7 +88,9 @@ func selector(q url.Values) (Selector, error) {
 		if field == nil || len(values) != 1 {
 			return s, fmt.Errorf("cannot select sessions by %d times %.40q; use each of user, session and backend once at most", len(values), name)
 		}
-		*field = values[0]
+		if *field = values[0]; len(*field) > maxPattern {
+			return s, fmt.Errorf("the %s to select by has %d characters; no name has more than %d", name, len(*field), maxPattern)
+		}
 	}
 	return s, nil
 }

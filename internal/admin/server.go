@@ -38,6 +38,8 @@ const (
 	answerTime = 30 * time.Second // for the client to take the answer
 	closeTime  = time.Second      // for answers on their way, when the server closes
 	maxBody    = 64 << 10
+	maxAnswer  = 256 << 20 // of another process: half a million sessions
+	maxPattern = 1 << 10   // longer than any name
 )
 
 // Start opens the socket and answers until Close. The folder is made if it is

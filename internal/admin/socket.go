@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // maxPath leaves room in the 107 bytes of a unix socket's name for ".PID" and for
@@ -40,20 +41,42 @@ func (s *Server) private() string { return s.own() + "~" }
 func sibling(path string, pid int) string { return path + "." + strconv.Itoa(pid) }
 
 // siblings are the processes that have a socket beside path, the newest number
-// first.
+// first. What others have put there is none of them.
 func siblings(path string) []int {
 	entries, _ := os.ReadDir(filepath.Dir(path)) // if it cannot be read nobody can be asked either
 	var pids []int
 	for _, e := range entries {
 		number, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+".")
 		pid, err := strconv.Atoi(number)
-		if ok && err == nil && pid > 0 && number == strconv.Itoa(pid) {
+		if ok && err == nil && pid > 0 && number == strconv.Itoa(pid) && belongs(e, filepath.Dir(path)) {
 			pids = append(pids, pid)
 		}
 	}
 	slices.Sort(pids)
 	slices.Reverse(pids)
 	return pids
+}
+
+// belongs tells whether a file in a folder is root's, ours, or that of whom the
+// folder belongs to: everybody else may have planted it.
+func belongs(e os.DirEntry, folder string) bool {
+	file, err := e.Info()
+	if err != nil {
+		return false
+	}
+	dir, err := os.Stat(folder)
+	if err != nil {
+		return false
+	}
+	who := owner(file)
+	return who == 0 || who == os.Geteuid() || who == owner(dir)
+}
+
+func owner(f os.FileInfo) int {
+	if st, ok := f.Sys().(*syscall.Stat_t); ok {
+		return int(st.Uid)
+	}
+	return -1
 }
 
 // bind opens our own socket. It is made in a folder that nobody else can enter

@@ -319,3 +319,29 @@ func TestTheLongestPathWorks(t *testing.T) {
 	start(t, path, &daemon{pid: 4194304}, false)
 	same(t, "process at the path", answering(t, path), 4194304)
 }
+
+// In a folder like /tmp anybody could play an usher that was replaced.
+func TestWhatOthersHavePlantedIsNoProcess(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give a file away")
+	}
+	path := filepath.Join(t.TempDir(), "s")
+	for _, pid := range []int{7, 8} {
+		if err := os.WriteFile(sibling(path, pid), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const nobody = 65534
+	if err := os.Chown(sibling(path, 7), nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	if got := siblings(path); len(got) != 1 || got[0] != 8 {
+		t.Errorf("the processes are %d", got)
+	}
+	if err := os.Chown(filepath.Dir(path), nobody, nobody); err != nil { // as /run/usher belongs to usher
+		t.Fatal(err)
+	}
+	if got := siblings(path); len(got) != 2 {
+		t.Errorf("in a folder of the same user the processes are %d", got)
+	}
+}

@@ -12,3 +12,13 @@ func Open(name string) (Engine, func() error, error) {
 	}
 	return e, e.Close, nil
 }
+
+// Reserve is how many descriptors the engine of that name may open at most while it
+// runs, beside those of its pairs.
+func Reserve(name string, processors int) int {
+	if name != "epoll" {
+		return 0
+	}
+	const perPipe = 2
+	return processors * perPipe * lendable
+}

@@ -6,3 +6,7 @@ package relay
 func Open(string) (Engine, func() error, error) {
 	return NewGoroutines(), func() error { return nil }, nil
 }
+
+// Reserve is how many descriptors the engine may open at most while it runs, beside
+// those of its pairs.
+func Reserve(string, int) int { return 0 }

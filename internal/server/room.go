@@ -4,11 +4,13 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"usher/internal/relay"
 )
 
 const (
-	perClient = 2   // descriptors: its own socket and the one towards its server
-	reserve   = 128 // for logs, account sources, commands and refusals
+	perClient = 2  // descriptors: its own socket and the one towards its server
+	reserve   = 96 // for logs, account sources, commands and refusals; the relay has its own
 )
 
 // measure finds out for how many clients there are descriptors. Package os has
@@ -18,8 +20,8 @@ func (s *Server) measure() {
 	if most == 0 {
 		return
 	}
-	free := most - open
-	s.room = max(1, (free-min(reserve, free/4))/perClient)
+	free, kept := most-open, reserve+relay.Reserve(s.house.Load().cfg.Server.Relay, s.processors)
+	s.room = max(1, (free-min(kept, free/4))/perClient)
 	s.log.Info("room", "connections", s.room, "descriptors", most, "remedy", "for more raise LimitNOFILE in the unit, or ulimit -n")
 }
 
