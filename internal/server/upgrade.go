@@ -28,7 +28,6 @@ func (s *Server) Upgrade(context.Context) (pid int, err error) {
 	next, err := s.hire()
 	if err != nil {
 		s.log.Error("upgrade failed: this process goes on", "err", err)
-		s.republish()
 		return 0, fmt.Errorf("upgrade: %w", err)
 	}
 	s.ports.suspend()
@@ -51,7 +50,11 @@ func (s *Server) hire() (*handover.Successor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return next, next.Give(s.accepting, s.ports.give(), upgradeTime)
+	if err := next.Give(s.accepting, s.ports.give(), upgradeTime); err != nil {
+		s.republish() // the successor may have taken the admin socket
+		return nil, err
+	}
+	return next, nil
 }
 
 // retire gives the successor what can move and waits for the rest to end.
