@@ -14,7 +14,8 @@ import (
 
 const (
 	upgradeTime = time.Minute           // for the new process to be ready
-	lookForRest = 50 * time.Millisecond // between attempts to move what was not at rest
+	lookForRest = 50 * time.Millisecond // between looks at what is left
+	seldom      = 5 * time.Second       // at most, between attempts to move what was not at rest
 )
 
 // Upgrade has a new process of the program on disk take over: first the ports,
@@ -75,21 +76,24 @@ func (s *Server) retire(next *handover.Successor) {
 }
 
 // empty waits until the last session has ended or moved, for as long as a process
-// that was replaced may stay.
+// that was replaced may stay. It tries to move them ever more seldom: under TLS are
+// thousands that never can.
 func (s *Server) empty(next *handover.Successor) {
 	over := time.Now().Add(time.Duration(s.house.Load().cfg.Server.Retire))
-	for takes := true; s.busy() && time.Now().Before(over) && s.accepting.Err() == nil; time.Sleep(lookForRest) {
+	tried, wait, takes := time.Now(), lookForRest, true
+	for ; s.busy() && time.Now().Before(over) && s.accepting.Err() == nil; time.Sleep(lookForRest) {
 		if next.Failed() && s.tell.Supervised() {
 			s.outlived(next.PID)
 			return
 		}
-		if !takes {
+		if !takes || time.Since(tried) < wait {
 			continue
 		}
 		if err := s.moveAll(next); err != nil {
 			takes = false
 			s.log.Warn("the new process takes no more sessions: those that are left stay here", "sessions", s.sessions.Len(), "err", err)
 		}
+		tried, wait = time.Now(), min(2*wait, seldom)
 	}
 }
 

@@ -4,8 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"usher/internal/admin"
+	"usher/internal/config"
+	"usher/internal/handover"
+	"usher/internal/relay"
+	"usher/internal/session"
 )
 
 // Whoever signals an old number, from a file or from memory, must not cut commands
@@ -36,4 +42,32 @@ func TestAnUpgradeThatDoesNotBeginLeavesTheAdminSocketToWhoHasIt(t *testing.T) {
 			t.Fatalf("a process that is %s has taken the admin socket", now)
 		}
 	}
+}
+
+// immovable is a relay in which no session can be moved.
+type immovable struct {
+	relay.Engine
+	asked int
+}
+
+func (i *immovable) Release(uint64) (relay.Pair, func(relay.Stats), bool) {
+	i.asked++
+	return relay.Pair{}, nil, false
+}
+
+// A day at twenty looks a second is a processor's work for thousands under TLS.
+func TestSessionsThatCannotMoveCostNextToNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hours = 24
+		s := build(t, t.TempDir(), imapOnly)
+		s.house.Load().cfg.Server.Retire = config.Duration(hours * time.Hour)
+		s.accepting = t.Context()
+		engine := &immovable{}
+		s.relay = engine
+		s.sessions.Add(&session.Session{ID: 1, TLS: "TLSv1.3"})
+		s.empty(&handover.Successor{})
+		if most := hours * 1000; engine.asked == 0 || engine.asked > most {
+			t.Errorf("the relay was asked %d times in %d hours, want at most %d", engine.asked, hours, most)
+		}
+	})
 }
