@@ -57,23 +57,35 @@ usher upgrade.`,
 	return c
 }
 
+// A changer is a running server that can be changed.
+type changer interface {
+	Reload(ctx context.Context) error
+	Upgrade(ctx context.Context) (pid int, err error)
+}
+
 // obey reloads at SIGHUP and upgrades at SIGUSR2, one after the other, until
 // stopped. What comes of it stands in the log.
-func obey(ctx context.Context, s *server.Server) (stop func()) {
-	signals := make(chan os.Signal, 1) // one of a kind is enough
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR2)
+func obey(ctx context.Context, s changer) (stop func()) {
+	hup, usr2 := make(chan os.Signal, 1), make(chan os.Signal, 1) // one of a kind is enough
+	signal.Notify(hup, syscall.SIGHUP)
+	signal.Notify(usr2, syscall.SIGUSR2)
+	stopped := make(chan struct{})
 	go func() {
-		for sig := range signals {
-			if sig == syscall.SIGHUP {
+		for {
+			select {
+			case <-hup:
 				_ = s.Reload(ctx)
-			} else {
+			case <-usr2:
 				_, _ = s.Upgrade(ctx)
+			case <-stopped:
+				return
 			}
 		}
 	}()
 	return func() {
-		signal.Stop(signals)
-		close(signals)
+		signal.Stop(hup)
+		signal.Stop(usr2)
+		close(stopped)
 	}
 }
 
