@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -45,7 +47,7 @@ usher upgrade.`,
 				}
 				return cfg, err
 			}
-			if program, err := os.Executable(); err == nil {
+			if program, err := programAs(os.Args[0]); err == nil {
 				s.Again = append([]string{program}, os.Args[1:]...)
 			}
 			defer obey(cmd.Context(), s)()
@@ -55,6 +57,24 @@ usher upgrade.`,
 	configFlag(c, &file)
 	c.Flags().BoolVar(&debug, "debug", false, "log more: also why clients left before login")
 	return c
+}
+
+// programAs is the path of this program: the one by which it was called, which may
+// be a link that leads to another version when we upgrade, else that of the file.
+func programAs(called string) (string, error) {
+	file, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	if found, err := exec.LookPath(called); err == nil {
+		named, absErr := filepath.Abs(found)
+		a, aErr := os.Stat(named)
+		b, bErr := os.Stat(file)
+		if errors.Join(absErr, aErr, bErr) == nil && os.SameFile(a, b) {
+			return named, nil
+		}
+	}
+	return file, nil
 }
 
 // A changer is a running server that can be changed.

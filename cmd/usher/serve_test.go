@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -43,5 +44,26 @@ func TestNoWishIsLostBehindAnotherOfAnotherKind(t *testing.T) {
 	case <-b.reloaded:
 	case <-time.After(10 * time.Second):
 		t.Error("SIGHUP behind two SIGUSR2 is lost")
+	}
+}
+
+// Where /usr/local/bin/usher is a link to the version in use, that file itself
+// would be the old version for ever.
+func TestAnUpgradeFollowsTheLinkByWhichUsherWasCalled(t *testing.T) {
+	file, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, another := filepath.Join(t.TempDir(), "usher"), filepath.Join(t.TempDir(), "usher")
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(another, nil, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for called, want := range map[string]string{link: link, file: file, another: file, "usher-is-nowhere": file, "": file} {
+		if got, err := programAs(called); got != want || err != nil {
+			t.Errorf("called %q it is %q %v, want %q", called, got, err, want)
+		}
 	}
 }

@@ -30,6 +30,12 @@ type Port struct {
 	Listener *net.TCPListener
 }
 
+// An Inventory is what a process has to pass on.
+type Inventory struct {
+	Ports    []Port
+	Sessions int // so that the successor keeps room for them
+}
+
 // A Session is a login that goes on in another process.
 type Session struct {
 	session.Session
@@ -99,9 +105,12 @@ func pair() (ours *net.UnixConn, theirs *os.File, err error) {
 // Give passes the sockets on and returns once the successor accepts on them. An
 // error means that it does not, and never will: it has been ended, at the latest
 // when ctx ends.
-func (s *Successor) Give(ctx context.Context, ports []Port, within time.Duration) error {
+func (s *Successor) Give(ctx context.Context, all Inventory, within time.Duration) error {
 	defer context.AfterFunc(ctx, func() { _ = s.nc.Close() })()
-	err := s.give(ports, within)
+	given := make(chan struct{})
+	defer close(given)
+	go s.closeIfItEnds(given)
+	err := s.give(all, within)
 	if err == nil {
 		return nil
 	}
@@ -117,13 +126,23 @@ func (s *Successor) Give(ctx context.Context, ports []Port, within time.Duration
 // goneSoon is how long a process whose connection broke may take to be gone.
 const goneSoon = time.Second
 
-func (s *Successor) give(ports []Port, within time.Duration) error {
+// closeIfItEnds ends the wait for a successor that has ended, also if a child of
+// its own still holds the connection.
+func (s *Successor) closeIfItEnds(given chan struct{}) {
+	select {
+	case <-s.exited:
+		_ = s.nc.Close()
+	case <-given:
+	}
+}
+
+func (s *Successor) give(all Inventory, within time.Duration) error {
 	_ = s.nc.SetDeadline(time.Now().Add(within))
 	defer func() { _ = s.nc.SetDeadline(time.Time{}) }()
-	if err := s.send(message{Kind: hello, Format: format, Ports: len(ports)}); err != nil {
+	if err := s.send(message{Kind: hello, Format: format, Ports: len(all.Ports), Sessions: all.Sessions}); err != nil {
 		return err
 	}
-	for _, p := range ports {
+	for _, p := range all.Ports {
 		if err := s.sendWith(message{Kind: port, Name: p.Name}, p.Listener); err != nil {
 			return err
 		}
@@ -148,6 +167,11 @@ func (s *Successor) Move(m Session) (moved bool, err error) {
 		return errors.Is(err, os.ErrDeadlineExceeded), fmt.Errorf("move session %s: %w", m.ID, err)
 	}
 	return true, nil
+}
+
+// Kick has the successor end a session that was passed on.
+func (s *Successor) Kick(id session.ID) error {
+	return s.send(message{Kind: kick, Session: &session.Session{ID: id}})
 }
 
 // Alone tells the successor that this process has given up its sockets.
@@ -200,44 +224,52 @@ func Predecessor() (*Heritage, error) {
 	return &Heritage{conn{nc}}, nil
 }
 
-// Take returns the sockets that the predecessor listens on. Those that are not
-// needed must be closed.
-func (h *Heritage) Take() (ports []Port, err error) {
+// Take returns what the predecessor has to pass on: its sockets, and how many
+// sessions will come. Sockets that are not needed must be closed.
+func (h *Heritage) Take() (all Inventory, err error) {
 	defer func() {
 		if err != nil {
-			for _, p := range ports {
+			for _, p := range all.Ports {
 				_ = p.Listener.Close()
 			}
+			all = Inventory{}
 		}
 	}()
 	m, err := h.expect(hello)
 	if err != nil {
-		return nil, err
+		return all, err
 	}
 	if m.Format != format {
-		return nil, fmt.Errorf("the running usher hands over in format %d, this version takes format %d: restart usher instead", m.Format, format)
+		return all, fmt.Errorf("the running usher hands over in format %d, this version takes format %d: restart usher instead", m.Format, format)
 	}
+	all.Sessions = m.Sessions
 	for range m.Ports {
 		m, err := h.expect(port)
 		if err != nil {
-			return ports, err
+			return all, err
 		}
 		ln, err := m.listener()
 		if err != nil {
-			return ports, err
+			return all, err
 		}
-		ports = append(ports, Port{m.Name, ln})
+		all.Ports = append(all.Ports, Port{m.Name, ln})
 	}
-	return ports, nil
+	return all, nil
 }
 
 // Ready tells the predecessor that this process accepts clients now.
 func (h *Heritage) Ready() error { return h.send(message{Kind: ready}) }
 
-// Adopt serves the sessions that the predecessor passes on until it has no more,
-// or is gone, or Leave is called. stands is called when this process is the only
-// one that has the sockets. adopt must not fail.
-func (h *Heritage) Adopt(adopt func(Session), stands func()) error {
+// An Adoption is what is to be done with what a predecessor passes on.
+type Adoption struct {
+	Session func(Session)    // serve it; it must not fail
+	Kick    func(session.ID) // an administrator has asked for it while the session was on its way
+	Stands  func()           // this process is the only one that has the sockets
+}
+
+// Adopt takes sessions until the predecessor has no more, or is gone, or Leave is
+// called.
+func (h *Heritage) Adopt(a Adoption) error {
 	for {
 		m, err := h.receive()
 		switch {
@@ -246,24 +278,33 @@ func (h *Heritage) Adopt(adopt func(Session), stands func()) error {
 		case err != nil:
 			return err
 		}
-		switch m.Kind {
-		case alone:
-			stands()
-			continue
-		case moving:
+		switch {
+		case m.Kind == alone:
+			a.Stands()
+		case m.Kind == kick && m.Session != nil:
+			a.Kick(m.Session.ID)
+		case m.Kind == moving:
+			err = h.adoptOne(m, a.Session)
 		default:
 			m.drop()
-			return fmt.Errorf("handover: %q where a session was expected", m.Kind)
+			err = fmt.Errorf("handover: %q where a session was expected", m.Kind)
 		}
-		s, err := m.session()
 		if err != nil {
 			return err
 		}
-		adopt(s)
-		if err := h.send(message{Kind: adopted}); err != nil {
-			return fmt.Errorf("handover: %w", err)
-		}
 	}
+}
+
+// adoptOne answers first: a session of which a byte has been moved here must not
+// be started again by the predecessor if this process dies.
+func (h *Heritage) adoptOne(m message, serve func(Session)) error {
+	s, err := m.session()
+	if err != nil {
+		return err
+	}
+	err = h.send(message{Kind: adopted})
+	serve(s) // also if the predecessor is gone
+	return err
 }
 
 // Leave ends Adopt after the session that it has in hand. It may be called by

@@ -45,14 +45,14 @@ func play(part string) error {
 	if part == "sleepy" {
 		time.Sleep(time.Hour)
 	}
-	ports, err := h.Take()
+	all, err := h.Take()
 	if err != nil {
 		return err
 	}
 	if part == "failing" {
 		return errors.New("no")
 	}
-	go greet(ports[0])
+	go greet(all.Ports[0])
 	if err := h.Ready(); err != nil {
 		return err
 	}
@@ -81,14 +81,17 @@ func adopt(h *handover.Heritage) error {
 	open := 0
 	ended := make(chan bool, 10)
 	stood := false
-	err := h.Adopt(func(s handover.Session) {
-		open++
-		s.Pair.Farewell = fmt.Sprintf("%s %s %s idle %s, %d and %d bytes, mid-line %v, alone %v\n",
-			s.Account, s.Remote, s.ID, s.Pair.Idle, s.Pair.Before.FromClient, s.Pair.Before.FromServer, s.Pair.MidLine, stood)
-		s.Pair.MidLine = false
-		engine.Start(s.Pair, func(relay.Stats) { ended <- true })
-		time.AfterFunc(300*time.Millisecond, func() { engine.Kick(s.Pair.ID, relay.Shutdown) })
-	}, func() { stood = true })
+	err := h.Adopt(handover.Adoption{
+		Session: func(s handover.Session) {
+			open++
+			s.Pair.Farewell = fmt.Sprintf("%s %s %s idle %s, %d and %d bytes, mid-line %v, alone %v\n",
+				s.Account, s.Remote, s.ID, s.Pair.Idle, s.Pair.Before.FromClient, s.Pair.Before.FromServer, s.Pair.MidLine, stood)
+			s.Pair.MidLine = false
+			engine.Start(s.Pair, func(relay.Stats) { ended <- true })
+		},
+		Kick:   func(id session.ID) { engine.Kick(uint64(id), relay.Kicked) },
+		Stands: func() { stood = true },
+	})
 	for range open {
 		<-ended
 	}
@@ -148,7 +151,7 @@ func TestPortsAndSessionsGoOnInTheNextProcess(t *testing.T) {
 	ln := listener(t)
 	next := start(t, "good")
 	defer next.Abandon()
-	if err := next.Give(t.Context(), []handover.Port{{Name: ":143", Listener: ln}}, 10*time.Second); err != nil {
+	if err := next.Give(t.Context(), handover.Inventory{Ports: []handover.Port{{Name: ":143", Listener: ln}}, Sessions: 1}, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	s, client, server := someone(t)
@@ -159,10 +162,12 @@ func TestPortsAndSessionsGoOnInTheNextProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _, _ = s.Pair.Client.Conn.Close(), s.Pair.Server.Conn.Close(), ln.Close()
-
 	_, _ = io.WriteString(client, "hello\n")
 	if line, err := bufio.NewReader(server).ReadString('\n'); line != "hello\n" {
 		t.Errorf("the server hears %q %v", line, err)
+	}
+	if err := next.Kick(s.ID); err != nil {
+		t.Error(err)
 	}
 	heard, _ := io.ReadAll(client)
 	if want := "ann 192.0.2.1:5 " + session.ID(7).String() + " idle 1m0s, 3 and 4 bytes, mid-line true, alone false\n"; string(heard) != want {
@@ -190,7 +195,7 @@ func TestASuccessorThatDoesNotComeUpChangesNothing(t *testing.T) {
 			within = 100 * time.Millisecond
 		}
 		next := start(t, c.part)
-		err := next.Give(t.Context(), []handover.Port{{Name: ":143", Listener: ln}}, within)
+		err := next.Give(t.Context(), handover.Inventory{Ports: []handover.Port{{Name: ":143", Listener: ln}}, Sessions: 1}, within)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.part, err)
 		}
@@ -212,7 +217,7 @@ func TestASuccessorThatDoesNotComeUpChangesNothing(t *testing.T) {
 
 func TestASessionStaysWhereTheSuccessorDies(t *testing.T) {
 	next := start(t, "crashing")
-	if err := next.Give(t.Context(), []handover.Port{{Name: "a", Listener: listener(t)}}, 10*time.Second); err != nil {
+	if err := next.Give(t.Context(), handover.Inventory{Ports: []handover.Port{{Name: "a", Listener: listener(t)}}, Sessions: 1}, 10*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	s, client, server := someone(t)

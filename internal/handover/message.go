@@ -24,13 +24,14 @@ const format = 1
 type kind string
 
 // The conversation: hello and its ports; ready; then moving and adopted, again
-// and again, with alone between them once, until one of the two closes.
+// and again, with alone between them once and now and then a kick, until one closes.
 const (
 	hello   kind = "hello"   // from old to new: Ports follow
 	port    kind = "port"    // from old to new, with a listening socket
 	ready   kind = "ready"   // from new to old: it accepts clients
 	moving  kind = "moving"  // from old to new, with the client's and the backend's socket
 	adopted kind = "adopted" // from new to old: the session is served
+	kick    kind = "kick"    // from old to new: a session that has moved is to be ended
 	alone   kind = "alone"   // from old to new: it has closed its sockets
 )
 
@@ -38,6 +39,7 @@ type message struct {
 	Kind     kind             `json:"kind"`
 	Format   int              `json:"format,omitempty"`
 	Ports    int              `json:"ports,omitempty"`
+	Sessions int              `json:"sessions,omitempty"`
 	Name     string           `json:"name,omitempty"`
 	Session  *session.Session `json:"session,omitempty"`
 	Idle     time.Duration    `json:"idle,omitempty"`

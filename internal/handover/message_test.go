@@ -36,8 +36,8 @@ func TestAWordOutOfPlaceIsAnError(t *testing.T) {
 		want string
 	}{
 		{message{Kind: ready}, func(h *Heritage) error { _, err := h.Take(); return err }, `"ready" where "hello"`},
-		{message{Kind: hello}, func(h *Heritage) error { return h.Adopt(nil, nil) }, `"hello" where a session`},
-		{message{Kind: moving}, func(h *Heritage) error { return h.Adopt(nil, nil) }, `0 sockets came with "moving", not 2`},
+		{message{Kind: hello}, func(h *Heritage) error { return h.Adopt(Adoption{}) }, `"hello" where a session`},
+		{message{Kind: moving}, func(h *Heritage) error { return h.Adopt(Adoption{}) }, `0 sockets came with "moving", not 2`},
 	} {
 		old, h := ends(t)
 		_ = old.send(c.says)
@@ -50,7 +50,7 @@ func TestAWordOutOfPlaceIsAnError(t *testing.T) {
 func TestTheEndOfTheOtherIsNoError(t *testing.T) {
 	old, h := ends(t)
 	_ = old.nc.Close()
-	if err := h.Adopt(nil, nil); err != nil {
+	if err := h.Adopt(Adoption{}); err != nil {
 		t.Errorf("%v", err)
 	}
 	if err := h.send(message{Kind: ready}); err == nil || errors.Is(err, errOver) {
@@ -58,7 +58,7 @@ func TestTheEndOfTheOtherIsNoError(t *testing.T) {
 	}
 	_, h = ends(t)
 	h.Leave()
-	if err := h.Adopt(nil, nil); err != nil {
+	if err := h.Adopt(Adoption{}); err != nil {
 		t.Errorf("after Leave: %v", err)
 	}
 }

@@ -75,14 +75,30 @@ func describe(one *session.Session) admin.Session {
 	}
 }
 
-// Kick implements admin.Daemon.
+// Kick implements admin.Daemon. A session that is on its way to a successor is
+// kicked where it arrives.
 func (s *Server) Kick(which admin.Selector) (n int) {
 	for _, one := range s.sessions.List() {
-		if which.Matches(describe(one)) && s.relay.Kick(uint64(one.ID), relay.Kicked) {
+		if which.Matches(describe(one)) && (s.relay.Kick(uint64(one.ID), relay.Kicked) || s.kickLater(one.ID)) {
 			n++
 		}
 	}
 	return n
+}
+
+// kickLater notes a session to be kicked when it has moved. It returns false if
+// none moves.
+func (s *Server) kickLater(id session.ID) bool {
+	if s.current() != retired {
+		return false
+	}
+	s.kicking.Lock()
+	defer s.kicking.Unlock()
+	if s.missed == nil {
+		s.missed = map[session.ID]bool{}
+	}
+	s.missed[id] = true
+	return true
 }
 
 // Stop implements admin.Daemon.

@@ -2,10 +2,12 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 
 	"usher/internal/handover"
 	"usher/internal/listen"
@@ -105,18 +107,42 @@ func (s *Server) listen(ctx context.Context, h *house) (listeners, error) {
 		}
 		list, err := s.sockets.open(ctx, v)
 		if err != nil {
-			for _, list := range opened {
-				for _, l := range list {
-					l.Close()
-				}
-			}
-			return nil, err
+			s.unlisten(opened)
+			return nil, s.ourselves(err, v.addr)
 		}
 		for _, ln := range list {
 			opened[v.port] = append(opened[v.port], &listen.Listener{Net: ln, Log: s.log})
 		}
 	}
 	return opened, nil
+}
+
+// unlisten closes ports that nobody serves. Those that others have opened for us
+// could not be opened again.
+func (s *Server) unlisten(opened listeners) {
+	for name, list := range opened {
+		for _, l := range list {
+			if given, ok := l.Net.(listen.Inherited); ok {
+				s.sockets = append(s.sockets, handover.Port{Name: name, Listener: given.TCPListener})
+			} else {
+				l.Close()
+			}
+		}
+	}
+}
+
+// ourselves tells an administrator that it is usher who has the port.
+func (s *Server) ourselves(err error, addr string) error {
+	want, bad := net.ResolveTCPAddr("tcp", addr)
+	if bad != nil || !errors.Is(err, syscall.EADDRINUSE) {
+		return err
+	}
+	s.ports.each(func(name string, l *listen.Listener) {
+		if at, ok := l.Net.Addr().(*net.TCPAddr); ok && at.Port == want.Port {
+			err = fmt.Errorf("cannot listen on %s: this usher listens there already, as %s: restart it to change an address but not its port", addr, name)
+		}
+	})
+	return err
 }
 
 // sockets are those that others have opened for us and nobody has taken yet.

@@ -88,8 +88,17 @@ func (s *Server) notReloaded(was, is config.Server) {
 	}
 }
 
+// free is for how many connections there is room, besides those of sessions that
+// are still to come from the process before us; 0: no bound.
+func (s *Server) free() int {
+	if s.room == 0 {
+		return 0
+	}
+	return max(1, s.room-int(s.coming.Load()))
+}
+
 // setBounds sets how much may be open at once.
-func (s *Server) setBounds() { s.limits.Set(s.house.Load().bounds(s.room)) }
+func (s *Server) setBounds() { s.limits.Set(s.house.Load().bounds(s.free())) }
 
 func (h *house) bounds(room int) limit.Bounds {
 	l := h.cfg.Limit

@@ -89,7 +89,9 @@ func (s *Server) inherit(ctx context.Context) error {
 	if heritage != nil {
 		s.heritage = heritage
 		defer context.AfterFunc(ctx, heritage.Leave)() // a predecessor that hangs does not keep us
-		s.sockets, err = heritage.Take()
+		all, err := heritage.Take()
+		s.sockets = all.Ports
+		s.coming.Store(int64(all.Sessions))
 		return err
 	}
 	s.alone.Store(true)
@@ -115,7 +117,6 @@ func (s *Server) begin(opened listeners) {
 	s.keepTickets(s.house.Load())
 	s.use(s.house.Load())
 	s.serve(opened)
-	s.become(serving)
 	s.announce()
 	s.listening.Go(func() { s.tell.Watch(s.accepting, s.alive) })
 	s.listening.Go(func() { govern(s.accepting, s.processors) })
@@ -123,7 +124,7 @@ func (s *Server) begin(opened listeners) {
 	if s.heritage != nil {
 		s.succeed()
 	}
-	s.tell.Ready("serving") // after the predecessor has said who is the main process
+	s.tell.Ready("serving")
 }
 
 // serve accepts on ports that were opened.
@@ -160,6 +161,7 @@ func (s *Server) announce() {
 	for _, left := range s.sockets {
 		s.log.Warn("a socket that we were given is not used: name its address in [[listen]], or take it away", "name", left.Name, "addr", left.Listener.Addr().String())
 	}
+	s.become(serving)
 	if s.Ready != nil {
 		s.Ready(addrs)
 	}

@@ -65,7 +65,11 @@ type Server struct {
 	house  atomic.Pointer[house]
 	state  atomic.Int32
 	alone  atomic.Bool  // nobody else has our ports
+	coming atomic.Int64 // sessions that the process before us has still to pass on
 	drains atomic.Int64 // how long to drain, as Stop has said; negative: as the configuration says
+
+	kicking sync.Mutex
+	missed  map[session.ID]bool // were to be kicked while they were on their way to our successor
 
 	stop               context.CancelCauseFunc // ends accepting
 	accepting, aborted context.Context         // Run's: until the stop, until nobody may log in any more

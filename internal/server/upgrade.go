@@ -9,6 +9,7 @@ import (
 
 	"usher/internal/handover"
 	"usher/internal/relay"
+	"usher/internal/session"
 	"usher/internal/systemd"
 )
 
@@ -35,7 +36,20 @@ func (s *Server) Upgrade(context.Context) (pid int, err error) {
 	s.become(retired)
 	s.tell.MainPID(next.PID)
 	s.log.Info("replaced by a new process", "pid", next.PID)
-	s.listening.Go(func() { s.retire(next) })
+	if s.heritage != nil {
+		s.heritage.Leave() // who comes late from the process before us stays there
+		s.adopting.Wait()
+	}
+	moved, failed := s.moveAll(next)
+	if failed == nil {
+		failed = next.Alone()
+	}
+	if failed != nil && (moved == 0 || next.Failed()) {
+		s.unretire(next, failed)
+		return 0, fmt.Errorf("upgrade: the new process failed, this one goes on: %w", failed)
+	}
+	s.ports.close()
+	s.listening.Go(func() { s.retire(next, failed) })
 	return next.PID, nil
 }
 
@@ -53,36 +67,37 @@ func (s *Server) hire() (*handover.Successor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := next.Give(s.accepting, s.ports.give(), upgradeTime); err != nil {
-		s.republish() // it may have taken the admin socket; unless one was started, nobody took it wrongly
+	if err := next.Give(s.accepting, handover.Inventory{Ports: append(s.ports.give(), s.sockets...), Sessions: s.sessions.Len()}, upgradeTime); err != nil {
+		s.republish() // the successor may have taken the admin socket
 		return nil, err
 	}
 	return next, nil
 }
 
-// retire gives the successor what can move and waits for the rest to end.
-func (s *Server) retire(next *handover.Successor) {
+// retire waits until the sessions that are left have ended or moved. If moving
+// them has failed before, those that are left stay.
+func (s *Server) retire(next *handover.Successor, failed error) {
 	defer next.Finish()
-	if s.heritage != nil {
-		s.heritage.Leave() // who comes late from the process before us stays there
-		s.adopting.Wait()
+	if failed != nil {
+		s.stay(next, failed)
 	}
-	if err := errors.Join(s.moveAll(next), next.Alone()); err != nil {
-		s.unretire(next, err)
-		return
-	}
-	s.ports.close()
-	s.empty(next)
+	s.empty(next, failed == nil)
 	s.drains.CompareAndSwap(-1, 0) // they had their time
 	s.stop(errReplaced)
+}
+
+// stay gives up moving sessions. The successor serves those that it has.
+func (s *Server) stay(next *handover.Successor, err error) {
+	s.log.Warn("the new process takes no more sessions: those that are left stay here", "sessions", s.sessions.Len(), "err", err)
+	next.Finish()
 }
 
 // empty waits until the last session has ended or moved, for as long as a process
 // that was replaced may stay. It tries to move them ever more seldom: under TLS are
 // thousands that never can.
-func (s *Server) empty(next *handover.Successor) {
+func (s *Server) empty(next *handover.Successor, takes bool) {
 	over := time.Now().Add(time.Duration(s.house.Load().cfg.Server.Retire))
-	tried, wait, takes := time.Now(), lookForRest, true
+	tried, wait := time.Now(), lookForRest
 	for ; s.busy() && time.Now().Before(over) && s.accepting.Err() == nil; time.Sleep(lookForRest) {
 		if next.Failed() && s.tell.Supervised() {
 			s.outlived(next.PID)
@@ -91,9 +106,9 @@ func (s *Server) empty(next *handover.Successor) {
 		if !takes || time.Since(tried) < wait {
 			continue
 		}
-		if err := s.moveAll(next); err != nil {
+		if _, err := s.moveAll(next); err != nil {
 			takes = false
-			s.log.Warn("the new process takes no more sessions: those that are left stay here", "sessions", s.sessions.Len(), "err", err)
+			s.stay(next, err)
 		}
 		tried, wait = time.Now(), min(2*wait, seldom)
 	}
@@ -110,10 +125,8 @@ func (s *Server) outlived(pid int) {
 
 func (s *Server) busy() bool { return s.sessions.Len() > 0 || s.limits.Conversations() > 0 }
 
-// unretire goes on when the successor has failed before it stood alone.
+// unretire goes on when the successor has failed before it served any session.
 func (s *Server) unretire(next *handover.Successor, err error) {
-	s.life.Lock()
-	defer s.life.Unlock()
 	s.log.Error("the new process failed: this one goes on", "err", err)
 	next.Abandon()
 	s.state.CompareAndSwap(int32(retired), int32(serving))
@@ -122,8 +135,8 @@ func (s *Server) unretire(next *handover.Successor, err error) {
 	s.republish()
 }
 
-// moveAll moves the sessions that can move now.
-func (s *Server) moveAll(next *handover.Successor) error {
+// moveAll moves the sessions that can move now, and returns how many have moved.
+func (s *Server) moveAll(next *handover.Successor) (n int, err error) {
 	for _, one := range s.sessions.List() {
 		pair, done, ok := s.relay.Release(uint64(one.ID))
 		if !ok {
@@ -131,22 +144,42 @@ func (s *Server) moveAll(next *handover.Successor) error {
 		}
 		moved, err := next.Move(handover.Session{Session: *one, Pair: pair})
 		if moved {
+			n++
 			_, _ = pair.Client.Conn.Close(), pair.Server.Conn.Close()
 			done(relay.Stats{Ended: relay.Moved})
 		} else {
 			s.relay.Start(pair, done)
 		}
+		s.kickMoving(one.ID, moved, next)
 		if err != nil {
-			return err
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
-// succeed takes over from the predecessor, which stops accepting now.
+// kickMoving kicks a session for which an administrator asked while it was on its
+// way, and in no relay.
+func (s *Server) kickMoving(id session.ID, moved bool, next *handover.Successor) {
+	s.kicking.Lock()
+	defer s.kicking.Unlock()
+	if !s.missed[id] {
+		return
+	}
+	delete(s.missed, id)
+	if moved {
+		_ = next.Kick(id)
+	} else {
+		s.relay.Kick(uint64(id), relay.Kicked)
+	}
+}
+
+// succeed takes over from the predecessor, which stops accepting now. If it is
+// gone already we stand alone.
 func (s *Server) succeed() {
 	if err := s.heritage.Ready(); err != nil {
-		s.stop(fmt.Errorf("the running usher does not hand over: %w", err))
+		s.log.Warn("the process before us is gone, with the sessions that it had", "err", err)
+		s.stands(0)
 		return
 	}
 	s.adopting.Go(s.adopt)
@@ -158,15 +191,28 @@ func (s *Server) adopt() {
 	defer s.heritage.Close()
 	defer context.AfterFunc(s.accepting, s.heritage.Leave)()
 	n := 0
-	err := s.heritage.Adopt(func(one handover.Session) {
-		n++
-		s.house.Load().desk.Adopt(&one.Session, one.Pair)
-	}, func() {
-		s.alone.Store(true)
-		s.log.Info("took over", "sessions", n)
+	err := s.heritage.Adopt(handover.Adoption{
+		Session: func(one handover.Session) {
+			n++
+			s.coming.Add(-1)
+			s.house.Load().desk.Adopt(&one.Session, one.Pair)
+			s.setBounds()
+		},
+		Kick:   func(id session.ID) { s.relay.Kick(uint64(id), relay.Kicked) },
+		Stands: func() { s.stands(n) },
 	})
 	if err != nil {
 		s.log.Error("cannot take over more sessions: they stay in the process before us", "err", err)
 	}
-	s.alone.Store(true) // whatever became of the predecessor
+	if !s.alone.Load() {
+		s.stands(n) // whatever became of the predecessor
+	}
+}
+
+// stands is when nobody else has our ports any more.
+func (s *Server) stands(sessions int) {
+	s.coming.Store(0)
+	s.setBounds()
+	s.alone.Store(true)
+	s.log.Info("took over", "sessions", sessions)
 }
