@@ -106,14 +106,13 @@ func TestDemo(t *testing.T) {
 		})
 	}
 	own := d.commands(d.program) // as it was called: a newcomer has no usher in the PATH
-	for _, line := range own {
-		out := output(t, d.sh(line))
-		if !regexp.MustCompile(`ann@example\.org +north\nbob@example\.org +south\n`).MatchString(out) {
-			t.Errorf("%s:\n%s", line, out)
-		}
+	if len(own) != 2 {
+		t.Fatalf("%d lines of usher: %q", len(own), d.lines)
 	}
-	if len(own) != 1 {
-		t.Errorf("%d lines of usher: %q", len(own), d.lines)
+	for i, want := range []string{`ann@example\.org +north\nbob@example\.org +south\n`, `nobody is logged in`} {
+		if out := output(t, d.sh(own[i])); !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("%s:\n%s", own[i], out)
+		}
 	}
 	t.Run("mutt", func(t *testing.T) { tryMutt(t, d) })
 }

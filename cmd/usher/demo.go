@@ -90,6 +90,7 @@ func runDemo(cmd *cobra.Command, a demoAddrs) (err error) {
 	if err != nil {
 		return err
 	}
+	s.Version = version
 	s.Ready = func(addrs []net.Addr) {
 		err := template.Must(template.New("").Parse(demoText)).Execute(cmd.OutOrStdout(), demoView(dir, addrs))
 		if err != nil {
@@ -164,9 +165,10 @@ on which store it lives; first by IMAP, then by POP3; or all with mutt:
   curl -sS --cacert {{$.Dir}}/cert.pem -u {{.Name}}:{{.Password}} 'pop3s://localhost:{{$.POP3S}}/1'
   mutt -nF /dev/null -e 'set ssl_ca_certificates_file={{$.Dir}}/cert.pem imap_pass={{.Password}} folder={{$.Dir}}' -f 'imaps://{{.Name}}@localhost:{{$.IMAPS}}/INBOX'
 {{end}}
-The configuration is {{.Dir}}/usher.toml, the accounts are shown by
+The configuration is {{.Dir}}/usher.toml. The accounts, and who is logged in, are shown by
 
   {{.Program}} account list -c {{.Dir}}/usher.toml
+  {{.Program}} who -c {{.Dir}}/usher.toml
 
 Below, usher logs one line for each session. Ctrl-C ends everything.
 

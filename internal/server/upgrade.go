@@ -28,10 +28,19 @@ func (s *Server) Upgrade(context.Context) (pid int, err error) {
 	defer s.life.Unlock()
 	s.log.Info("upgrade begins", "sessions", s.sessions.Len())
 	next, err := s.hire()
+	if err == nil {
+		err = s.handOver(next)
+	}
 	if err != nil {
 		s.log.Error("upgrade failed: this process goes on", "err", err)
 		return 0, fmt.Errorf("upgrade: %w", err)
 	}
+	return next.PID, nil
+}
+
+// handOver leaves clients to the successor and gives it the sessions that can move
+// now. If it fails before it serves any, this process takes everything back.
+func (s *Server) handOver(next *handover.Successor) error {
 	s.ports.suspend()
 	s.become(retired)
 	s.tell.MainPID(next.PID)
@@ -40,17 +49,17 @@ func (s *Server) Upgrade(context.Context) (pid int, err error) {
 		s.heritage.Leave() // who comes late from the process before us stays there
 		s.adopting.Wait()
 	}
-	moved, failed := s.moveAll(next)
-	if failed == nil {
-		failed = next.Alone()
+	moved, err := s.moveAll(next)
+	if err == nil {
+		err = next.Alone()
 	}
-	if failed != nil && (moved == 0 || next.Failed()) {
-		s.unretire(next, failed)
-		return 0, fmt.Errorf("upgrade: the new process failed, this one goes on: %w", failed)
+	if err != nil && (moved == 0 || next.Failed()) {
+		s.unretire(next)
+		return fmt.Errorf("the new process failed: %w", err)
 	}
 	s.ports.close()
-	s.listening.Go(func() { s.retire(next, failed) })
-	return next.PID, nil
+	s.listening.Go(func() { s.retire(next, err) })
+	return nil
 }
 
 // hire starts a successor and returns it when it accepts clients.
@@ -126,8 +135,7 @@ func (s *Server) outlived(pid int) {
 func (s *Server) busy() bool { return s.sessions.Len() > 0 || s.limits.Conversations() > 0 }
 
 // unretire goes on when the successor has failed before it served any session.
-func (s *Server) unretire(next *handover.Successor, err error) {
-	s.log.Error("the new process failed: this one goes on", "err", err)
+func (s *Server) unretire(next *handover.Successor) {
 	next.Abandon()
 	s.state.CompareAndSwap(int32(retired), int32(serving))
 	s.ports.resume()
