@@ -18,9 +18,9 @@ const (
 )
 
 // govern keeps the program on as many processors as its work needs, at most on
-// so many. While some
-// of Go's have nothing to do, each event wakes a thread that looks for work in
-// vain: a fifth of what a login costs. Whoever has set GOMAXPROCS has decided.
+// so many. While some of Go's have nothing to do, each event wakes a thread that
+// looks for work in vain: a fifth of what a login costs. Whoever has set GOMAXPROCS
+// has decided.
 func govern(ctx context.Context, most int) {
 	if most == 1 || os.Getenv("GOMAXPROCS") != "" {
 		return

@@ -19,24 +19,28 @@ func (s *Server) keepTickets(h *house) {
 		return
 	}
 	if s.tickets == nil {
-		dir := string(h.cfg.Server.State)
-		_ = os.MkdirAll(dir, 0o700) // what is wrong with it, Open says
-		keys, err := tickets.Open(filepath.Join(dir, ticketFile), time.Now)
-		if err != nil {
-			s.log.Warn("TLS session tickets", "err", err)
-		}
-		s.tickets = keys
-		s.listening.Go(func() { keys.Run(s.accepting, func([][32]byte) { s.seal(s.house.Load()) }, s.log) })
+		s.openTickets(string(h.cfg.Server.State))
 	}
-	s.seal(h)
-}
-
-// seal has tickets sealed with the present keys.
-func (s *Server) seal(h *house) {
 	keys, err := s.tickets.Current()
 	if err != nil {
 		s.log.Warn("TLS session tickets", "err", err)
 	}
+	h.seal(keys)
+}
+
+// openTickets reads the keys, and has whatever house there is follow their changes.
+func (s *Server) openTickets(dir string) {
+	_ = os.MkdirAll(dir, 0o700) // what is wrong with it, Open says
+	keys, err := tickets.Open(filepath.Join(dir, ticketFile), time.Now)
+	if err != nil {
+		s.log.Warn("TLS session tickets", "err", err)
+	}
+	s.tickets = keys
+	s.listening.Go(func() { keys.Run(s.accepting, func(all [][32]byte) { s.house.Load().seal(all) }, s.log) })
+}
+
+// seal has tickets sealed with these keys, the newest first.
+func (h *house) seal(keys [][32]byte) {
 	for _, c := range h.tls {
 		c.SetSessionTicketKeys(keys)
 	}

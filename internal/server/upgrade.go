@@ -38,6 +38,27 @@ func (s *Server) Upgrade(context.Context) (pid int, err error) {
 	return next.PID, nil
 }
 
+// hire starts a successor and returns it when it accepts clients.
+func (s *Server) hire() (*handover.Successor, error) {
+	switch {
+	case len(s.Again) == 0:
+		return nil, errors.New("this process cannot be replaced: it is not known how it was started")
+	case s.current() != serving:
+		return nil, fmt.Errorf("this process cannot be replaced: it is %s", s.current())
+	case !s.alone.Load():
+		return nil, errors.New("this process is still taking over from the one before it: try again in a moment")
+	}
+	next, err := handover.Start(s.Again[0], s.Again[1:], systemd.ChildEnv(os.Environ()))
+	if err != nil {
+		return nil, err
+	}
+	if err := next.Give(s.accepting, handover.Inventory{Ports: append(s.ports.give(), s.sockets...), Sessions: s.sessions.Len()}, upgradeTime); err != nil {
+		s.republish() // the successor may have taken the admin socket
+		return nil, err
+	}
+	return next, nil
+}
+
 // handOver leaves clients to the successor and gives it the sessions that can move
 // now. If it fails before it serves any, this process takes everything back.
 func (s *Server) handOver(next *handover.Successor) error {
@@ -60,27 +81,6 @@ func (s *Server) handOver(next *handover.Successor) error {
 	s.ports.close()
 	s.listening.Go(func() { s.retire(next, err) })
 	return nil
-}
-
-// hire starts a successor and returns it when it accepts clients.
-func (s *Server) hire() (*handover.Successor, error) {
-	switch {
-	case len(s.Again) == 0:
-		return nil, errors.New("this process cannot be replaced: it is not known how it was started")
-	case s.current() != serving:
-		return nil, fmt.Errorf("this process cannot be replaced: it is %s", s.current())
-	case !s.alone.Load():
-		return nil, errors.New("this process is still taking over from the one before it: try again in a moment")
-	}
-	next, err := handover.Start(s.Again[0], s.Again[1:], systemd.ChildEnv(os.Environ()))
-	if err != nil {
-		return nil, err
-	}
-	if err := next.Give(s.accepting, handover.Inventory{Ports: append(s.ports.give(), s.sockets...), Sessions: s.sessions.Len()}, upgradeTime); err != nil {
-		s.republish() // the successor may have taken the admin socket
-		return nil, err
-	}
-	return next, nil
 }
 
 // retire waits until the sessions that are left have ended or moved. If moving
