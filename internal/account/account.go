@@ -1,7 +1,9 @@
 // Package account says who may log in and where each account lives.
 //
 // Read Account and Directory first: a Directory answers who a name is, with an
-// Account that brings its own Proof. Chain asks several directories in turn.
+// Account that brings its own Proof. What an organisation has is a Source, which
+// says what it knows in Fields; a Reader makes a Directory of it, and a Chain asks
+// several in turn.
 package account
 
 import (
@@ -9,18 +11,20 @@ import (
 	"errors"
 	"net/netip"
 	"time"
-
-	"usher/internal/password"
 )
 
 // An Account is what a Directory knows about one name. It is not changed after
 // the Directory has given it out.
 type Account struct {
 	Name   string            // canonical, as in logs, limits and routes: "ann@example.org"
+	Source string            // the name of the source that knows it
 	Proof  Proof             // checks a password; nil if only the backend can
 	Place  Place             // where the mail lives; zero: the routes decide
+	Access Access            // when, from where and for what it may be used
 	Denied *Denied           // set if the account may not log in even with the right password
 	Attrs  map[string]string // whatever else the source said, for routes
+	Asked  time.Time         // when the source said so, if that is remembered; zero: just now
+	Memory *Memory           // of the password that was right last; nil: nothing is kept
 }
 
 // A Place is where an account's mail lives, as its source says it.
@@ -34,6 +38,7 @@ type Place struct {
 	Master    string   // logs in as this master, with Password, for User; "": as User
 	Mechanism string   // SASL mechanism towards the backend; "": what fits
 	Timeout   time.Duration
+	SourceIP  netip.Addr // what to dial from; zero: the system decides
 }
 
 // TLSMode says how a connection is encrypted.
@@ -69,7 +74,7 @@ type Denied struct {
 	Code string // "user_disabled", "pass_expired", "authz_fail", "temp_fail" or ""
 }
 
-// A Query is everything a Directory may ask about a login.
+// A Query is everything a Directory may ask about a login. Only Name must be set.
 type Query struct {
 	Name       string // as the client gave it, with the listener's default domain
 	Protocol   string // "imap", "pop3"
@@ -77,7 +82,29 @@ type Query struct {
 	Local      netip.AddrPort
 	TLS        bool
 	ServerName string // SNI
+
+	// Password is what the client shows, for sources that say who somebody is only
+	// together with it (Uses has UsesPassword). "" if it shows none.
+	Password string
+	// Answer is what the client answered to a challenge instead; nil: nothing.
+	Answer *Answer
+	// Fresh forbids an answer from memory: what was remembered did not fit.
+	Fresh bool
+	// Trace, if it is not nil, gathers how the answer was found.
+	Trace *Trace
 }
+
+// An Answer is a client's answer to a challenge, for mechanisms that do not show
+// the password, and for sources that check such answers themselves.
+type Answer struct {
+	Method    string // "cram-md5", "cram-sha1", "cram-sha256", "apop"
+	Challenge string // as it was sent, without base64: "<123.456@example.org>"
+	Response  string // as it came, without base64: "ann 3f…"; of APOP the digest only
+}
+
+// Secured tells whether a password is safe on its way from the client: under TLS,
+// or within this machine.
+func (q Query) Secured() bool { return q.TLS || q.Remote.Addr().Unmap().IsLoopback() }
 
 var (
 	// ErrUnknown says that there is no such account.
@@ -87,41 +114,20 @@ var (
 )
 
 // A Directory answers who a name is. It is safe for concurrent use.
-// Lookup returns ErrUnknown if there is no such account. Any other error means
+// Lookup returns ErrUnknown if there is no such account, and ErrRefused if it can
+// tell from what the query shows that it is somebody else. Any other error means
 // that the question could not be answered; the login is then refused as
 // temporarily unavailable, never as a wrong password.
 type Directory interface {
 	Lookup(ctx context.Context, q Query) (*Account, error)
 }
 
-// A Proof decides whether a password is an account's. Check returns ErrRefused
-// if it is not; any other error means that it could not tell.
+// A Proof decides whether a password is an account's.
 type Proof interface {
+	// Check returns ErrRefused if the password is not the account's; any other
+	// error means that it could not tell.
 	Check(ctx context.Context, password string) error
-}
-
-// A Driver reads the keys of one [[accounts]] block, without opening anything.
-// decode fills a struct and fails on unknown keys.
-type Driver func(decode func(into any) error) (Open, error)
-
-// Open opens the source of a block. It may keep files of its own in the folder
-// state. A Directory that is also an io.Closer is closed when the server stops;
-// one that has Notes() []string is asked once what the log should say.
-type Open func(ctx context.Context, state string) (Directory, error)
-
-// Hashed is the Proof of an account whose source knows a hash of the password.
-type Hashed struct {
-	Hash string // "{SCHEME}hash" or crypt(3), as package password reads it
-}
-
-// Check implements Proof. A hash that cannot be read is "cannot tell".
-func (h Hashed) Check(_ context.Context, clear string) error {
-	ok, err := password.Verify(h.Hash, clear)
-	switch {
-	case err != nil:
-		return err
-	case !ok:
-		return ErrRefused
-	}
-	return nil
+	// Identity says by what it decides, such as a hash or a DN: of the same kind
+	// and with the same identity, two decide alike.
+	Identity() string
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -33,33 +34,49 @@ func (c Chain) Close() error {
 	return errors.Join(errs...)
 }
 
-// Anyone knows every name and proves none: for proxies whose backends check.
+// Anyone is a Source that knows every name and proves none: for proxies whose
+// backends check.
 type Anyone struct{}
 
 // AnyoneDriver is the Driver of Anyone; its block has no keys.
 func AnyoneDriver(decode func(into any) error) (Open, error) {
-	return func(context.Context, string) (Directory, error) { return Anyone{}, nil }, decode(&struct{}{})
+	return func(context.Context, Site) (Source, error) { return Anyone{}, nil }, decode(&struct{}{})
 }
 
-// Lookup implements Directory.
-func (Anyone) Lookup(_ context.Context, q Query) (*Account, error) {
-	return &Account{Name: q.Name}, nil
-}
+// Ask implements Source.
+func (Anyone) Ask(context.Context, Query) (Record, error) { return Record{}, nil }
 
-// Only asks a directory about the names of some domains, and knows no others.
-// The domain "" stands for names without one.
-type Only struct {
+// Nearby is for Source: there is nothing to remember.
+func (Anyone) Nearby() bool { return true }
+
+// Some asks a directory about the names of some domains, and knows no others. The
+// domain "" stands for names without one. They match in any case.
+type Some struct {
 	Directory
-	Domains []string
+	Name string   // of the source
+	Only []string // none: all
+	Skip []string // but not these
 }
 
 // Lookup implements Directory.
-func (o Only) Lookup(ctx context.Context, q Query) (*Account, error) {
+func (s Some) Lookup(ctx context.Context, q Query) (*Account, error) {
 	_, domain, _ := strings.Cut(q.Name, "@")
-	for _, d := range o.Domains {
-		if strings.EqualFold(d, domain) {
-			return o.Directory.Lookup(ctx, q)
-		}
+	has := func(d string) bool { return strings.EqualFold(d, domain) }
+	switch {
+	case len(s.Only) > 0 && !slices.ContainsFunc(s.Only, has):
+		q.Trace.step(Step{Source: s.Name, Skipped: "its key only does not have this domain"})
+	case slices.ContainsFunc(s.Skip, has):
+		q.Trace.step(Step{Source: s.Name, Skipped: "its key skip has this domain"})
+	default:
+		return s.Directory.Lookup(ctx, q)
 	}
 	return nil, ErrUnknown
+}
+
+// Close closes the directory.
+func (s Some) Close() error {
+	if c, ok := s.Directory.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
 }

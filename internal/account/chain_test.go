@@ -43,11 +43,11 @@ func TestAnyoneConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := open(t.Context(), "")
+	s, err := open(t.Context(), account.Site{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounttest.Run(t, d, accounttest.World{User: "ann"})
+	accounttest.RunSource(t, s, accounttest.World{User: "ann"})
 }
 
 func TestChainAsksInTurn(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,7 +15,8 @@ import (
 
 // Fields are what a source returned for one account, by the names that
 // doc/config.md lists under "Account fields". Names are lower case. An empty
-// value is the same as none.
+// value is the same as none. Several passwords, of which any will do, stand on lines
+// of their own.
 type Fields map[string]string
 
 // aliases are further names under which existing schemas hold a field.
@@ -24,6 +26,8 @@ var aliases = map[string]string{
 	"pass_hash":    "password",
 	"userpassword": "password",
 	"passwd":       "password",
+	"passwd2":      "password",
+	"maildir":      "mail",
 	"mailhost":     "host",
 	"place":        "host",
 }
@@ -31,14 +35,9 @@ var aliases = map[string]string{
 // Known are the fields that an Account is made of; all others are attributes.
 var Known = []string{
 	"user", "password", "nopassword", "host", "port", "destuser", "pass", "master", "ssl", "starttls",
-	"proxy", "proxy_mech", "proxy_timeout", "nologin", "reason", "code",
-}
-
-// unsupported are fields with a meaning that this version does not act on.
-// Reading over them could let in somebody who should stay out.
-var unsupported = []string{
-	"proxy_maybe", "nodelay", "delay_until", "allow_nets", "source_ip", "proxy_nopipelining", "passwd2", "options",
-	"disableimap", "disablepop3", "disablesieve", "disableinsecureimap", "disableinsecurepop3",
+	"proxy", "proxy_maybe", "proxy_mech", "proxy_timeout", "proxy_nopipelining", "source_ip",
+	"nologin", "reason", "code", "nodelay", "delay_until", "allow_nets",
+	"disableimap", "disablepop3", "disablesieve", "disableinsecureimap", "disableinsecurepop3", "options",
 }
 
 // Codes are the values of the field "code": why an account may not log in.
@@ -48,15 +47,25 @@ var Codes = []string{"temp_fail", "authz_fail", "user_disabled", "pass_expired"}
 // asked. An error names the field; it means that the source is wrong, and the
 // login is then refused as temporarily unavailable.
 func (f Fields) Account(asked string) (*Account, error) {
+	return f.account(asked, nil)
+}
+
+// account is Account; a proof takes the place of the field password.
+func (f Fields) account(asked string, p Proof) (*Account, error) {
 	r := reader{fields: f.canonical()}
 	a := &Account{Name: asked}
 	if user := r.text("user"); user != "" {
 		a.Name = user
 	}
-	a.Proof = r.proof()
+	if a.Proof = r.proof(); p != nil {
+		a.Proof = p
+	}
 	a.Place = r.place()
 	a.Denied = r.denied()
-	r.rest(a)
+	a.Access = r.access()
+	if len(r.fields) > 0 {
+		a.Attrs = r.fields
+	}
 	if a.Proof == nil && (a.Place.Password != "" || a.Place.Master != "") {
 		r.fail("pass", errors.New("without a password to check, pass and master would let anybody in"))
 	}
@@ -75,8 +84,9 @@ func FieldName(name string) string {
 	return name
 }
 
-// canonical renames aliases. The field's own name wins over its aliases, and
-// among these the first in the alphabet: the same row is always the same account.
+// canonical renames aliases and takes options apart. The field's own name wins over
+// its aliases, and among these the first in the alphabet: the same row is always the
+// same account. What is a field of its own wins over an option.
 func (f Fields) canonical() Fields {
 	c := make(Fields, len(f))
 	for _, name := range slices.Sorted(maps.Keys(f)) {
@@ -85,7 +95,30 @@ func (f Fields) canonical() Fields {
 			c[to] = f[name]
 		}
 	}
+	options := c["options"]
+	delete(c, "options")
+	for name, value := range Options(options) {
+		if to := FieldName(name); c[to] == "" {
+			c[to] = value
+		}
+	}
 	return c
+}
+
+// Options takes Courier's list "name=value,name=value" apart. A name alone means
+// yes; of two with the same name the last counts.
+func Options(list string) Fields {
+	f := Fields{}
+	for item := range strings.SplitSeq(list, ",") {
+		name, value, has := strings.Cut(strings.TrimSpace(item), "=")
+		if !has {
+			value = "1"
+		}
+		if name = strings.ToLower(strings.TrimSpace(name)); name != "" {
+			f[name] = strings.TrimSpace(value)
+		}
+	}
+	return f
 }
 
 // reader takes fields one by one and gathers what is wrong with them.
@@ -118,14 +151,21 @@ func (r *reader) yes(name string) bool {
 
 // proof is nil if only the backend can tell.
 func (r *reader) proof() Proof {
-	hash := r.text("password")
-	if r.yes("nopassword") || hash == "" {
+	hashes := r.text("password")
+	if r.yes("nopassword") || hashes == "" {
 		return nil
 	}
-	if err := password.Check(hash); err != nil {
-		r.fail("password", err)
+	h := Hashed{strings.Split(hashes, "\n")}
+	var errs []error
+	for _, hash := range h.Hashes {
+		if err := password.Check(hash); err != nil {
+			errs = append(errs, err)
+		}
 	}
-	return Hashed{hash}
+	if len(errs) == len(h.Hashes) { // one that can be read will do
+		r.fail("password", errors.Join(errs...))
+	}
+	return h
 }
 
 func (r *reader) place() Place {
@@ -164,6 +204,14 @@ func (r *reader) place() Place {
 		}
 		p.Timeout = d
 	}
+	if ip := r.text("source_ip"); ip != "" {
+		addr, err := netip.ParseAddr(ip)
+		if err != nil {
+			r.fail("source_ip", fmt.Errorf("%q is no address", ip))
+		}
+		p.SourceIP = addr
+	}
+	r.yes("proxy_nopipelining") // each command waits for its answer anyway
 	return p
 }
 
@@ -178,40 +226,32 @@ func (r *reader) security(p *Place, name string, mode TLSMode) {
 	}
 }
 
+// denied tells whether nobody may log in. With proxy=Y the field nologin says so of
+// this machine, but not of the one that it leads to, as in Dovecot. A reason or a code
+// without nologin refuses too, unless nologin says no in so many words: then they are
+// what Dovecot takes them for, words for another day.
 func (r *reader) denied() *Denied {
 	d := Denied{Text: r.text("reason"), Code: r.text("code")}
 	if d.Code != "" && !slices.Contains(Codes, d.Code) {
 		r.fail("code", fmt.Errorf("%q is none of %s", d.Code, strings.Join(Codes, ", ")))
 	}
-	if r.yes("nologin") && !r.proxied() {
-		return &d // with proxy=Y the login is refused here but not for the proxy, as in Dovecot
-	}
-	if d != (Denied{}) {
+	said := r.fields["nologin"] != ""
+	nologin, proxied := r.yes("nologin"), r.proxied()
+	switch {
+	case nologin && !proxied, !said && d != (Denied{}):
 		return &d
 	}
 	return nil
 }
 
-// proxied reads the field proxy. This version has no local servers, so that
-// proxy=N can only be a mistake.
+// proxied reads the fields proxy and proxy_maybe. This version has no local servers,
+// so that proxy=N can only be a mistake.
 func (r *reader) proxied() bool {
+	maybe := r.yes("proxy_maybe")
 	set := r.fields["proxy"] != ""
 	yes := r.yes("proxy")
-	if set && !yes {
+	if set && !yes && !maybe {
 		r.fail("proxy", errors.New("proxy=N asks for a local server, which this version cannot start"))
 	}
-	return yes
-}
-
-// rest keeps what is left as attributes.
-func (r *reader) rest(a *Account) {
-	r.proxied() // unless denied has read it
-	for _, name := range unsupported {
-		if r.text(name) != "" {
-			r.fail(name, errors.New("this version cannot act on it"))
-		}
-	}
-	if len(r.fields) > 0 {
-		a.Attrs = r.fields
-	}
+	return yes || maybe
 }

@@ -1,15 +1,17 @@
 package account
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestFieldsMakeAnAccount(t *testing.T) {
-	hashed := Hashed{"{PLAIN}secret"}
+	hashed := Hashed{[]string{"{PLAIN}secret"}}
 	for _, c := range []struct {
 		name   string
 		fields Fields
@@ -37,7 +39,7 @@ func TestFieldsMakeAnAccount(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(&c.want, got); diff != "" {
+			if diff := cmp.Diff(&c.want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" {
 				t.Error(diff)
 			}
 		})
@@ -60,9 +62,10 @@ func TestFieldsName(t *testing.T) {
 		{"proxy_timeout", "soon"},
 		{"code", "gone"},
 		{"proxy", "N"},
-		{"allow_nets", "10.0.0.0/8"},
-		{"disableimap", "1"},
-		{"options", "x=y"},
+		{"allow_nets", "10.0.0.0/8, somewhere"},
+		{"disableimap", "perhaps"},
+		{"delay_until", "tomorrow"},
+		{"source_ip", "here"},
 		{"pass", "p"},
 		{"password", "no hash"},
 		{"password", "{SSHA}x"},

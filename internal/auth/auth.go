@@ -6,17 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"usher/internal/account"
 	"usher/internal/sasl"
 )
-
-// maxName is how long a name may be, in bytes: longer than RFC 5321 §4.5.3.1
-// lets an address be.
-const maxName = 512
 
 // maxPassword is how long a password may be, in bytes: as long as a literal.
 const maxPassword = 4 << 10
@@ -25,6 +23,7 @@ const maxPassword = 4 << 10
 type Auth struct {
 	directory account.Directory
 	slots     chan struct{}                  // one for each hash check that may run now
+	waiting   atomic.Int64                   // checks that run or wait
 	decoy     atomic.Pointer[account.Hashed] // what unknown names are checked against
 }
 
@@ -33,7 +32,7 @@ type Auth struct {
 // as there are processors: each takes one for itself.
 func New(d account.Directory, decoy string, processors int) *Auth {
 	a := &Auth{directory: d, slots: make(chan struct{}, processors)}
-	a.decoy.Store(&account.Hashed{Hash: decoy})
+	a.decoy.Store(&account.Hashed{Hashes: []string{decoy}})
 	return a
 }
 
@@ -58,7 +57,7 @@ type nameError struct {
 func (e nameError) Unwrap() error { return e.error }
 
 // Login is the name, for the log.
-func (e nameError) Login() string { return e.name[:min(len(e.name), maxName)] }
+func (e nameError) Login() string { return e.name[:min(len(e.name), account.MaxName)] }
 
 // Password implements sasl.Verifier.
 func (v verifier) Password(ctx context.Context, authz, authn, password string) (sasl.Identity, error) {
@@ -81,23 +80,41 @@ func (v verifier) canonical(name string) string {
 }
 
 func (v verifier) verify(ctx context.Context, name, password string) (sasl.Identity, error) {
-	if !possible(name, maxName) || !possible(password, maxPassword) {
+	if !possible(name, account.MaxName) || !possible(password, maxPassword) {
 		return sasl.Identity{}, v.auth.pretend(ctx, password, account.ErrRefused)
 	}
-	v.query.Name = name
-	acct, err := v.auth.directory.Lookup(ctx, v.query)
+	v.query.Name, v.query.Password = name, password
+	acct, err := v.auth.prove(ctx, v.query)
 	if errors.Is(err, account.ErrUnknown) {
 		return sasl.Identity{}, v.auth.pretend(ctx, password, err)
 	}
 	if err != nil {
 		return sasl.Identity{}, err
 	}
-	id := sasl.Identity{Account: acct, Password: password}
-	if acct.Proof == nil {
-		return id, nil // the backend will tell
+	return sasl.Identity{Account: acct, Password: password, Proven: acct.Proof != nil}, nil
+}
+
+// prove looks a name up and checks its password. What is remembered may be out of
+// date: before a password is refused by it, the source is asked again.
+func (a *Auth) prove(ctx context.Context, q account.Query) (*account.Account, error) {
+	began := time.Now()
+	acct, err := a.directory.Lookup(ctx, q)
+	if err != nil {
+		return nil, err
 	}
-	id.Proven = true
-	return id, v.auth.check(ctx, acct.Proof, password)
+	err = a.check(ctx, acct, q.Password)
+	if !errors.Is(err, account.ErrRefused) || acct.Asked.IsZero() || acct.Asked.After(began) {
+		return acct, err
+	}
+	q.Fresh = true
+	fresh, err := a.directory.Lookup(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if sameHashes(fresh.Proof, acct.Proof) {
+		return fresh, account.ErrRefused // they would say the same
+	}
+	return fresh, a.check(ctx, fresh, q.Password)
 }
 
 // possible tells whether a name or password can be anybody's. None is empty, and
@@ -106,29 +123,62 @@ func possible(s string, most int) bool {
 	return s != "" && len(s) <= most && utf8.ValidString(s) && !strings.ContainsAny(s, "\r\n\x00")
 }
 
-// check asks a proof. Hashes are made to be slow: no more run at once than there
-// are processors, and the others wait.
-func (a *Auth) check(ctx context.Context, p account.Proof, password string) error {
+// check asks the proof of an account, unless it has found this password right
+// already; nil if only the backend can tell.
+func (a *Auth) check(ctx context.Context, acct *account.Account, password string) error {
+	p := acct.Proof
+	if p == nil || acct.Memory.Knows(p, password, false) {
+		return nil
+	}
+	err := a.ask(ctx, p, password)
+	switch {
+	case err == nil:
+		acct.Memory.Keep(p, password)
+	case !errors.Is(err, account.ErrRefused) && acct.Memory.Knows(p, password, true):
+		return nil // it cannot be asked now, but was asked before
+	}
+	return err
+}
+
+// ask asks a proof. Hashes are made to be slow: no more run at once than there are
+// processors, so many others wait, and for the rest there is no time.
+func (a *Auth) ask(ctx context.Context, p account.Proof, password string) error {
 	h, isHash := p.(account.Hashed)
 	if !isHash {
 		return p.Check(ctx, password)
 	}
+	if a.waiting.Add(1) > int64(cap(a.slots)*(1+queue)) {
+		a.waiting.Add(-1)
+		return errBusy
+	}
+	defer a.waiting.Add(-1)
 	select {
 	case a.slots <- struct{}{}:
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for a password check: %w", ctx.Err())
 	}
 	defer func() { <-a.slots }()
-	if *a.decoy.Load() != h {
+	if a.decoy.Load().Identity() != h.Identity() {
 		a.decoy.Store(&h)
 	}
 	return h.Check(ctx, password)
 }
 
+// queue is how many checks may wait for each processor: some seconds of work.
+const queue = 100
+
+var errBusy = errors.New("too many passwords are being checked; if this is no attack, use hashes that cost less, or more processors")
+
+func sameHashes(a, b account.Proof) bool {
+	x, is := a.(account.Hashed)
+	y, are := b.(account.Hashed)
+	return is && are && slices.Equal(x.Hashes, y.Hashes)
+}
+
 // pretend takes the time that a check takes, for names that nobody has.
 func (a *Auth) pretend(ctx context.Context, password string, err error) error {
 	if len(password) <= maxPassword {
-		_ = a.check(ctx, *a.decoy.Load(), password)
+		_ = a.ask(ctx, *a.decoy.Load(), password)
 	}
 	return err
 }

@@ -43,6 +43,8 @@ type proof struct {
 	checks   *atomic.Int32
 }
 
+func (p proof) Identity() string { return p.password }
+
 func (p proof) Check(_ context.Context, clear string) error {
 	p.checks.Add(1)
 	switch {
@@ -57,7 +59,7 @@ func (p proof) Check(_ context.Context, clear string) error {
 func accounts(names ...string) *table {
 	d := &table{accounts: map[string]*account.Account{}}
 	for _, n := range names {
-		d.accounts[n] = &account.Account{Name: n, Proof: account.Hashed{Hash: "{PLAIN}secret"}}
+		d.accounts[n] = &account.Account{Name: n, Proof: account.Hashed{Hashes: []string{"{PLAIN}secret"}}}
 	}
 	return d
 }
@@ -98,7 +100,7 @@ func TestCannotTellStaysCannotTell(t *testing.T) {
 	if _, err := ask(t, d, "", "", "ann", "secret"); !errors.Is(err, down) || errors.Is(err, account.ErrRefused) {
 		t.Errorf("a proof that is down: %v", err)
 	}
-	d.accounts["ann"] = &account.Account{Name: "ann", Proof: account.Hashed{Hash: "{MD5}x"}}
+	d.accounts["ann"] = &account.Account{Name: "ann", Proof: account.Hashed{Hashes: []string{"{MD5}x"}}}
 	if _, err := ask(t, d, "", "", "ann", "secret"); err == nil || errors.Is(err, account.ErrRefused) {
 		t.Errorf("a hash that cannot be read: %v", err)
 	}
@@ -189,12 +191,12 @@ func TestAnUnknownNameCostsWhatAKnownOneCosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.accounts["ann"].Proof = account.Hashed{Hash: hash}
+	d.accounts["ann"].Proof = account.Hashed{Hashes: []string{hash}}
 	v := a.Verifier(account.Query{}, "")
 	if _, err := v.Password(t.Context(), "", "ann", "secret"); err != nil {
 		t.Fatal(err)
 	}
-	if got := a.decoy.Load().Hash; got != hash {
+	if got := a.decoy.Load().Hashes[0]; got != hash {
 		t.Errorf("after ann's login unknown names are checked against %q", got)
 	}
 	known := cost(t, v, "ann")

@@ -121,18 +121,52 @@ type Listen struct {
 // block it is the embedded database in the state folder, as if this were
 // written: type = "sql", driver = "sqlite".
 type Accounts struct {
-	// What kind of source it is: sql, any. The kind decides which other keys the
-	// block may have; they are listed below.
+	// What kind of source it is: sql, ldap, userdb, passwd, http, authdaemon, any.
+	// The kind decides which other keys the block may have; they are listed below.
 	Type string `toml:"type" required:"true"`
 	// What logs and commands call this source. "" takes its type.
 	Name string `toml:"name"`
 	// Domains that this source is asked for; "" in the list stands for names
 	// without a domain. Left out, it is asked for all.
 	Only []string `toml:"only"`
+	// Domains that this source is not asked for; "" stands for names without one.
+	Skip []string `toml:"skip,omitempty"`
+	// What to look for, in this order, until something is known: "{user}", "{name}",
+	// "@{domain}". Left out, the name as it is.
+	Keys []string `toml:"keys,omitempty"`
+	// How long answers are remembered. Files and the embedded database answer at
+	// once and are not remembered.
+	Cache Cache `toml:"cache"`
+	// Templates over what the source returned, by field: host = "{host}-vpn:10143". They
+	// may use every field and the variables of a query. If a field in it is empty,
+	// the result is none; of several hosts each is filled in.
+	Set map[string]string `toml:"set,omitempty"`
 
 	rest   map[string]any // the keys of its kind: Decode
 	key    string         // "accounts[0]"
 	config *Config
+}
+
+// Cache is how long the answers of a source are remembered. "0s" switches that off.
+type Cache struct {
+	// How long an account is used before the source is asked again. A wrong
+	// password asks at once.
+	// Default: "1h".
+	Good Duration `toml:"good" default:"1h"`
+	// How long a name stays unknown.
+	// Default: "30s".
+	Unknown Duration `toml:"unknown" default:"30s"`
+	// While the source is down: how old an account may be that is used all the same,
+	// for those who give the right password.
+	// Default: "24h".
+	Stale Duration `toml:"stale" default:"24h"`
+	// How many names are remembered.
+	// Default: 100000.
+	Size int `toml:"size" default:"100000"`
+	// Whether accounts are kept on disk too, encrypted, in the state folder, so that
+	// people get in after a restart while the source is down.
+	// Default: false.
+	Disk bool `toml:"disk" default:"false"`
 }
 
 // Backend is one mail store, or several servers that hold the same mail. Its

@@ -154,7 +154,7 @@ func (ann) Lookup(_ context.Context, q account.Query) (*account.Account, error) 
 	if q.Name != "ann" {
 		return nil, account.ErrUnknown
 	}
-	return &account.Account{Name: "ann", Proof: account.Hashed{Hash: "{PLAIN}secret"}}, nil
+	return &account.Account{Name: "ann", Proof: account.Hashed{Hashes: []string{"{PLAIN}secret"}}}, nil
 }
 
 // mailServer is a server that lets everybody in and repeats what it hears.

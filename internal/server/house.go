@@ -24,7 +24,7 @@ type house struct {
 	cfg      *config.Config
 	certs    *certificates // towards clients; nil if there are none
 	tls      []*tls.Config // towards clients
-	sources  []account.Open
+	sources  []source
 	chain    account.Chain // the sources, opened
 	desk     *login.Desk
 	services []service
@@ -60,18 +60,10 @@ func (h *house) open(ctx context.Context, log *slog.Logger, processors int) erro
 	if h.certs != nil {
 		h.certs.current() // says now, not on the day of the renewal, if we may not read them any more
 	}
-	for i, a := range h.cfg.Accounts {
-		d, err := h.sources[i](ctx, string(h.cfg.Server.State))
+	for _, s := range h.sources {
+		d, err := s.start(ctx, string(h.cfg.Server.State), log)
 		if err != nil {
 			return errors.Join(err, h.chain.Close())
-		}
-		if n, ok := d.(interface{ Notes() []string }); ok {
-			for _, note := range n.Notes() {
-				log.Warn("account source", "type", a.Type, "note", note)
-			}
-		}
-		if len(a.Only) > 0 {
-			d = account.Only{Directory: d, Domains: a.Only}
 		}
 		h.chain = append(h.chain, d)
 	}

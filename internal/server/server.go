@@ -6,7 +6,6 @@ package server
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -171,28 +170,6 @@ func (b *builder) hostname() string {
 func Check(cfg *config.Config) error {
 	_, err := New(cfg, slog.New(slog.DiscardHandler))
 	return err
-}
-
-// accounts reads the settings of the sources without opening them.
-func (b *builder) accounts(h *house) {
-	hosts := slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return a.Type != "any" })
-	if !hosts && !h.desk.Routes.Leads() {
-		b.warn("add a [[route]] to a backend, or addr to [backend.default]", "accounts", "nobody can log in: accounts of type \"any\" have no host, and no route leads anywhere")
-	}
-	for i, a := range b.cfg.Accounts {
-		driver, ok := accounts[a.Type]
-		if !ok {
-			b.wrong("use sql or any", fmt.Sprintf("accounts[%d].type", i), "there is no account source %q", a.Type)
-			continue
-		}
-		open, err := driver(a.Decode)
-		if found, ok := errors.AsType[config.Mistakes](err); ok {
-			b.mistakes = append(b.mistakes, found...)
-		} else if err != nil {
-			b.wrong("see doc/config.md", fmt.Sprintf("accounts[%d]", i), "%v", err)
-		}
-		h.sources = append(h.sources, open)
-	}
 }
 
 // protocolPorts are the protocols' own.

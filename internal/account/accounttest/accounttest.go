@@ -4,9 +4,11 @@ package accounttest
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"usher/internal/account"
 )
@@ -16,6 +18,22 @@ type World struct {
 	User     string // somebody it knows, in ASCII
 	Password string // and the right password; "" if only the backend can tell
 	Unknown  string // somebody it does not know; "" if it knows everybody
+
+	// Shown: the source says who somebody is only together with the password, and
+	// cannot tell an unknown name from a wrong password.
+	Shown bool
+	// Freeze makes what the source asks silent, without closing its connections
+	// (SIGSTOP), and returns what wakes it up; nil: that cannot be.
+	Freeze func(t *testing.T) (thaw func())
+	// Stop ends what the source asks, and returns what starts it again at the same
+	// place; nil: that cannot be.
+	Stop func(t *testing.T) (start func())
+}
+
+// RunSource asks a source, as a Reader shows it, everything that its callers rely on.
+func RunSource(t *testing.T, s account.Source, w World) {
+	t.Helper()
+	Run(t, &account.Reader{Name: "test", Source: s}, w)
 }
 
 // Run asks d everything that its callers rely on.
@@ -27,19 +45,35 @@ func Run(t *testing.T, d account.Directory, w World) {
 	t.Run("hostile", func(t *testing.T) { hostile(t, d, w) })
 	t.Run("concurrent", func(t *testing.T) { concurrent(t, d, w) })
 	t.Run("cancelled", func(t *testing.T) { cancelled(t, d, w) })
+	t.Run("frozen", func(t *testing.T) { trouble(t, d, w, w.Freeze) })
+	t.Run("stopped", func(t *testing.T) { trouble(t, d, w, w.Stop) })
 }
 
-func lookup(t *testing.T, d account.Directory, name string) (*account.Account, error) {
+// query is what is asked about a name, with the password that is shown for it.
+func (w World) query(name, password string) account.Query {
+	q := account.Query{Name: name, Protocol: "imap", Remote: netip.MustParseAddrPort("192.0.2.7:5000"), Local: netip.MustParseAddrPort("192.0.2.1:143")}
+	if w.Shown {
+		q.Password = password
+	}
+	return q
+}
+
+func lookup(t *testing.T, d account.Directory, w World, name string) (*account.Account, error) {
 	t.Helper()
-	a, err := d.Lookup(t.Context(), account.Query{Name: name, Protocol: "imap"})
+	return ask(t, d, w.query(name, w.Password))
+}
+
+func ask(t *testing.T, d account.Directory, q account.Query) (*account.Account, error) {
+	t.Helper()
+	a, err := d.Lookup(t.Context(), q)
 	if (a == nil) == (err == nil) {
-		t.Fatalf("Lookup(%.80q) = %v, %v: either an account or an error", name, a, err)
+		t.Fatalf("Lookup(%.80q) = %v, %v: either an account or an error", q.Name, a, err)
 	}
 	return a, err
 }
 
 func known(t *testing.T, d account.Directory, w World) {
-	a, err := lookup(t, d, w.User)
+	a, err := lookup(t, d, w, w.User)
 	if err != nil {
 		t.Fatalf("Lookup(%q): %v", w.User, err)
 	}
@@ -49,7 +83,7 @@ func known(t *testing.T, d account.Directory, w World) {
 }
 
 func password(t *testing.T, d account.Directory, w World) {
-	a, err := lookup(t, d, w.User)
+	a, err := lookup(t, d, w, w.User)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +96,15 @@ func password(t *testing.T, d account.Directory, w World) {
 	if err := a.Proof.Check(t.Context(), w.Password); err != nil {
 		t.Errorf("the right password: %v", err)
 	}
-	for _, wrong := range []string{"", w.Password + "x", strings.ToUpper(w.Password) + " ", "*", "' OR 1=1 --"} {
+	for _, wrong := range []string{"", w.Password + "x", strings.ToUpper(w.Password) + " ", "*", "' OR 1=1 --", strings.Repeat("x", 4<<10)} {
 		if err := a.Proof.Check(t.Context(), wrong); !errors.Is(err, account.ErrRefused) {
-			t.Errorf("the wrong password %q: %v, want ErrRefused", wrong, err)
+			t.Errorf("the wrong password %.80q: %v, want ErrRefused", wrong, err)
+		}
+		if !w.Shown {
+			continue
+		}
+		if _, err := ask(t, d, w.query(w.User, wrong)); !errors.Is(err, account.ErrRefused) {
+			t.Errorf("Lookup with the wrong password %.80q: %v, want ErrRefused", wrong, err)
 		}
 	}
 }
@@ -73,7 +113,11 @@ func unknown(t *testing.T, d account.Directory, w World) {
 	if w.Unknown == "" {
 		t.Skip("this directory knows everybody")
 	}
-	if a, err := lookup(t, d, w.Unknown); !errors.Is(err, account.ErrUnknown) {
+	a, err := lookup(t, d, w, w.Unknown)
+	if w.Shown && errors.Is(err, account.ErrRefused) {
+		return // it does not tell the two apart
+	}
+	if !errors.Is(err, account.ErrUnknown) {
 		t.Errorf("Lookup(%q) = %v, %v; want ErrUnknown", w.Unknown, a, err)
 	}
 }
@@ -85,7 +129,7 @@ func hostile(t *testing.T, d account.Directory, w World) {
 		t.Skip("this directory knows everybody")
 	}
 	for _, name := range hostileNames(w.User) {
-		if a, err := lookup(t, d, name); err == nil {
+		if a, err := lookup(t, d, w, name); err == nil {
 			t.Errorf("Lookup(%.80q) gives the account of %q", name, a.Name)
 		}
 	}
@@ -108,7 +152,7 @@ func concurrent(t *testing.T, d account.Directory, w World) {
 	for range 16 {
 		all.Go(func() {
 			for range 20 {
-				if _, err := d.Lookup(t.Context(), account.Query{Name: w.User}); err != nil {
+				if _, err := d.Lookup(t.Context(), w.query(w.User, w.Password)); err != nil {
 					t.Errorf("Lookup(%q) among others: %v", w.User, err)
 					return
 				}
@@ -126,8 +170,55 @@ func cancelled(t *testing.T, d account.Directory, w World) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, name := range []string{w.User, w.Unknown} {
-		if _, err := d.Lookup(ctx, account.Query{Name: name}); err == nil || errors.Is(err, account.ErrUnknown) {
+		if _, err := d.Lookup(ctx, w.query(name, w.Password)); err == nil || errors.Is(err, account.ErrUnknown) {
 			t.Errorf("Lookup(%q) after the context was cancelled: %v; want an error that is not ErrUnknown", name, err)
+		}
+	}
+}
+
+const (
+	enough = 500 * time.Millisecond // for a question that gets no answer
+	back   = 5 * time.Second        // until all is well again
+)
+
+// trouble: what cannot be asked has not said no, nobody waits longer than allowed, and
+// all is well soon after the trouble has passed.
+func trouble(t *testing.T, d account.Directory, w World, begin func(*testing.T) func()) {
+	if begin == nil {
+		t.Skip("that cannot happen to it")
+	}
+	end := begin(t)
+	for _, name := range []string{w.User, w.Unknown} {
+		ctx, cancel := context.WithTimeout(t.Context(), enough)
+		began := time.Now()
+		a, err := d.Lookup(ctx, w.query(name, w.Password))
+		if err == nil && a.Proof != nil {
+			err = a.Proof.Check(ctx, w.Password)
+		}
+		cancel()
+		if err == nil || errors.Is(err, account.ErrUnknown) || errors.Is(err, account.ErrRefused) {
+			t.Errorf("%q, of a source that cannot be asked: %v, %v; want another error", name, a, err)
+		}
+		if took := time.Since(began); took > enough+2*time.Second {
+			t.Errorf("%q, of a source that cannot be asked: an answer after %v, but there was %v", name, took, enough)
+		}
+	}
+	end()
+	wellAgain(t, d, w)
+}
+
+func wellAgain(t *testing.T, d account.Directory, w World) {
+	t.Helper()
+	for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		a, err := d.Lookup(t.Context(), w.query(w.User, w.Password))
+		if err == nil && a.Proof != nil {
+			err = a.Proof.Check(t.Context(), w.Password)
+		}
+		if err == nil {
+			return
+		}
+		if time.Since(began) > back {
+			t.Fatalf("%v after it is back: %v", back, err)
 		}
 	}
 }

@@ -13,7 +13,7 @@ const (
 	settled    = 2 * time.Second // the coarsest time stamps of file systems
 )
 
-// A memory keeps accounts that were looked up until somebody writes to the
+// A memory keeps rows that were looked up until somebody writes to the
 // database, from whatever process: what a command has changed holds for the next
 // login. It looks at the files only. Their bytes it must not open: with the close
 // of any descriptor the system would drop the locks that SQLite has on them. Unknown
@@ -21,9 +21,9 @@ const (
 type memory struct {
 	path string // of the database
 
-	mu       sync.Mutex
-	as       state // of the files when all of accounts were read
-	accounts map[string]*account.Account
+	mu   sync.Mutex
+	as   state // of the files when all of rows were read
+	rows map[string]account.Fields
 }
 
 // A state of the database's files. Every commit writes to the second one, its
@@ -43,22 +43,22 @@ func (m *memory) now() (s state, known bool) {
 	return s, true
 }
 
-// account returns what is known of a name in this state; nil: nothing.
-func (m *memory) account(name string, now state) *account.Account {
+// row returns what is known of a name in this state; nil: nothing.
+func (m *memory) row(name string, now state) account.Fields {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.as != now {
 		return nil
 	}
-	return m.accounts[name]
+	return m.rows[name]
 }
 
-// keep notes an account that was read after the files were in a state.
-func (m *memory) keep(name string, a *account.Account, was state) {
+// keep notes a row that was read after the files were in a state.
+func (m *memory) keep(name string, f account.Fields, was state) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.accounts == nil || m.as != was || len(m.accounts) >= remembered {
-		m.as, m.accounts = was, map[string]*account.Account{}
+	if m.rows == nil || m.as != was || len(m.rows) >= remembered {
+		m.as, m.rows = was, map[string]account.Fields{}
 	}
-	m.accounts[name] = a
+	m.rows[name] = f
 }

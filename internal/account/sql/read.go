@@ -8,40 +8,36 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 
 	"usher/internal/account"
 )
 
-// Lookup implements account.Directory.
-func (s *Store) Lookup(ctx context.Context, q account.Query) (a *account.Account, err error) {
+// Ask implements account.Source.
+func (s *Store) Ask(ctx context.Context, q account.Query) (rec account.Record, err error) {
 	if ctx.Err() != nil || checkUser(q.Name) != nil {
-		return nil, cmp.Or(ctx.Err(), account.ErrUnknown)
+		return rec, cmp.Or(ctx.Err(), account.ErrUnknown)
 	}
+	q.Trace.Asks(s.path, "SELECT … FROM accounts WHERE user = "+strconv.Quote(q.Name))
 	err = s.use(ctx, func(h *handles) error {
 		now, known := h.memory.now() // before the row is read, so that what is kept is never older
 		if known {
-			a = h.memory.account(q.Name, now)
+			rec.Fields = h.memory.row(q.Name, now)
 		}
-		if a != nil {
+		if rec.Fields != nil {
 			return nil
 		}
-		f, err := h.get(ctx, q.Name)
-		if err != nil {
-			return err
+		rec.Fields, err = h.get(ctx, q.Name)
+		if err == nil && known {
+			h.memory.keep(q.Name, rec.Fields, now)
 		}
-		if a, err = f.Account(q.Name); err != nil {
-			return fmt.Errorf("user %q: %w", f["user"], err)
-		}
-		if known {
-			h.memory.keep(q.Name, a, now)
-		}
-		return nil
+		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return a, nil
+	return rec, err
 }
+
+// Nearby is for account.Source: memory keeps what is worth keeping.
+func (s *Store) Nearby() bool { return true }
 
 // Get returns the row of one account, or account.ErrUnknown.
 func (s *Store) Get(ctx context.Context, user string) (f account.Fields, err error) {

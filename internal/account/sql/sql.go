@@ -1,6 +1,6 @@
 // Package sql keeps accounts in the embedded SQLite database accounts.db.
 //
-// Read Store.Lookup first. A row is read from the file each time it is asked
+// Read Store.Ask first. A row is read from the file each time it is asked
 // for: a changed account takes effect at the next login.
 package sql
 
@@ -24,6 +24,6 @@ func Driver(decode func(into any) error) (account.Open, error) {
 	return openSource, nil
 }
 
-func openSource(ctx context.Context, state string) (account.Directory, error) {
-	return MakeStore(ctx, state)
+func openSource(ctx context.Context, at account.Site) (account.Source, error) {
+	return MakeStore(ctx, at.State)
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func find(s *Store, user string) error {
-	_, err := s.Lookup(context.Background(), account.Query{Name: user})
+	_, err := lookup(context.Background(), s, account.Query{Name: user})
 	return err
 }
 
@@ -189,7 +189,7 @@ func TestDeadline(t *testing.T) {
 	add(t, s, ann)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
 	defer cancel()
-	_, err := s.Lookup(ctx, account.Query{Name: "ann@example.org"})
+	_, err := lookup(ctx, s, account.Query{Name: "ann@example.org"})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Lookup after the deadline: %v", err)
 	}

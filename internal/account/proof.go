@@ -1,0 +1,60 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"usher/internal/password"
+)
+
+// Hashed is the Proof of an account whose source knows hashes of its password.
+type Hashed struct {
+	Hashes []string // "{SCHEME}hash" or crypt(3), as package password reads them; any of them will do
+}
+
+// Check implements Proof. A hash that cannot be read is "cannot tell", unless
+// another one fits.
+func (h Hashed) Check(_ context.Context, clear string) error {
+	var errs []error
+	for _, hash := range h.Hashes {
+		switch ok, err := password.Verify(hash, clear); {
+		case ok:
+			return nil
+		case err != nil:
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return ErrRefused
+}
+
+// Identity implements Proof.
+func (h Hashed) Identity() string { return strings.Join(h.Hashes, "\n") }
+
+// shown is the Proof of an account whose source has found what a client showed
+// right, and says nothing of other passwords. It knows the one by its digest.
+type shown struct {
+	secret *secret
+	digest digest
+}
+
+func (s shown) Check(_ context.Context, clear string) error {
+	if s.secret.digest(clear) == s.digest {
+		return nil
+	}
+	return ErrRefused
+}
+
+// Identity is the same for all: a later password of an account takes the place of
+// an earlier one.
+func (s shown) Identity() string { return "" }
+
+// answered is the Proof of an account whose source has found the answer to a
+// challenge right. No password fits.
+type answered struct{}
+
+func (answered) Check(context.Context, string) error { return ErrRefused }
+func (answered) Identity() string                    { return "" }

@@ -1,0 +1,208 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// MaxName is how long a name may be, in bytes: longer than RFC 5321 §4.5.3.1 lets an
+// address be.
+const MaxName = 512
+
+// A Reader makes a Directory of a Source: it decides for what name the source is
+// asked, and what its answer means. Templates see the fields as the source returned
+// them.
+type Reader struct {
+	Name   string // of the source, in logs and in Account.Source
+	Source Source
+	Keys   []Template          // asked for one after the other in place of the name; none: the name itself
+	Set    map[string]Template // by field: what takes its place in each answer
+	Times  Times               // for how long a right password is known
+
+	once     sync.Once
+	secret   *secret
+	mu       sync.Mutex
+	memories map[string]*Memory // by the account's name
+}
+
+// Lookup implements Directory. Its errors say which source it was, and who was
+// looked for.
+func (r *Reader) Lookup(ctx context.Context, q Query) (*Account, error) {
+	q.Trace.step(Step{Source: r.Name})
+	began := time.Now()
+	a, err := r.lookup(ctx, q)
+	if err != nil && !errors.Is(err, ErrUnknown) {
+		err = fmt.Errorf("accounts %q: user %.80q: %w", r.Name, q.Name, err)
+	}
+	q.Trace.change(func(s *Step) { s.Took, s.Err = time.Since(began), err })
+	return a, err
+}
+
+func (r *Reader) lookup(ctx context.Context, q Query) (*Account, error) {
+	if len(r.Keys) == 0 {
+		return r.ask(ctx, q, q)
+	}
+	for _, key := range r.Keys {
+		k := q
+		k.Name = key.Expand(q, nil)
+		q.Trace.change(func(s *Step) { s.Key = k.Name })
+		if a, err := r.ask(ctx, k, q); !errors.Is(err, ErrUnknown) {
+			return a, err
+		}
+	}
+	return nil, ErrUnknown
+}
+
+// ask asks the source for k, which stands for the name of q.
+func (r *Reader) ask(ctx context.Context, k, q Query) (*Account, error) {
+	if !possible(k.Name) {
+		return nil, ErrUnknown
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	rec, err := r.Source.Ask(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	return r.account(rec, q)
+}
+
+// possible tells whether a name can be anybody's. Databases that do not see a NUL or
+// white space at an end would take it for somebody else's.
+func possible(name string) bool {
+	return name != "" && len(name) <= MaxName && utf8.ValidString(name) && strings.TrimSpace(name) == name &&
+		!strings.ContainsFunc(name, unicode.IsControl)
+}
+
+// account makes an account of what a source said.
+func (r *Reader) account(rec Record, q Query) (*Account, error) {
+	q.Trace.change(func(s *Step) { s.Fields = rec.Fields })
+	fields, err := r.set(rec.Fields, q)
+	if err != nil {
+		return nil, err
+	}
+	a, err := fields.account(q.Name, r.proof(rec, q))
+	if err != nil {
+		return nil, err
+	}
+	a.Source = r.Name
+	a.Memory = r.memory(a.Name)
+	return a, nil
+}
+
+// proof is nil if the fields say how to check a password.
+func (r *Reader) proof(rec Record, q Query) Proof {
+	switch {
+	case !rec.Proven:
+		return rec.Proof
+	case q.Answer != nil:
+		return answered{}
+	}
+	r.prepare()
+	return shown{r.secret, r.secret.digest(q.Password)}
+}
+
+// set applies the templates.
+func (r *Reader) set(f Fields, q Query) (Fields, error) {
+	if len(r.Set) == 0 {
+		return f, nil
+	}
+	said := f.canonical()
+	out := maps.Clone(said)
+	for _, name := range slices.Sorted(maps.Keys(r.Set)) {
+		v := r.Set[name].fill(said, q)
+		if v == "" {
+			delete(out, FieldName(name))
+			continue
+		}
+		out[FieldName(name)] = v
+	}
+	q.Trace.change(func(s *Step) { s.Set = out })
+	return out, nil
+}
+
+// fill writes the template for an answer. It is nothing if one of its fields is: half a
+// host name would be another host. Of a list of hosts each is filled in.
+func (t Template) fill(f Fields, q Query) string {
+	if hosts := f["host"]; strings.Contains(hosts, ",") && t.has("host") {
+		var list []string
+		for h := range strings.SplitSeq(hosts, ",") {
+			one := maps.Clone(f)
+			if one["host"] = strings.TrimSpace(h); one["host"] != "" {
+				list = append(list, t.fill(one, q))
+			}
+		}
+		return strings.Join(list, ",")
+	}
+	if user := f["user"]; user != "" {
+		q.Name = user
+	}
+	var b strings.Builder
+	for _, p := range t {
+		v := p.Value(q)
+		if field := FieldName(string(p.Variable)); p.Variable != "" && !slices.Contains(Variables, p.Variable) {
+			if v = p.fold(f[field]); v == "" {
+				return ""
+			}
+		}
+		b.WriteString(v)
+	}
+	return b.String()
+}
+
+func (t Template) has(field string) bool {
+	return slices.ContainsFunc(t, func(p Part) bool { return FieldName(string(p.Variable)) == field })
+}
+
+// Uses is what of a query the answers depend on.
+func (r *Reader) Uses() Uses {
+	u := usesOf(r.Source)
+	for _, t := range r.Keys {
+		u |= t.Uses()
+	}
+	for _, t := range r.Set {
+		u |= t.Uses()
+	}
+	return u
+}
+
+// Close closes the source.
+func (r *Reader) Close() error {
+	if c, ok := r.Source.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+func (r *Reader) prepare() {
+	r.once.Do(func() { r.secret, r.memories = newSecret(), map[string]*Memory{} })
+}
+
+// mostMemories is how many right passwords are known at once.
+const mostMemories = 200_000
+
+// memory is that of an account.
+func (r *Reader) memory(name string) *Memory {
+	r.prepare()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m := r.memories[name]
+	if m == nil {
+		if len(r.memories) >= mostMemories {
+			clear(r.memories)
+		}
+		m = &Memory{secret: r.secret, times: r.Times}
+		r.memories[name] = m
+	}
+	return m
+}

@@ -1,0 +1,97 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"usher/internal/account"
+	"usher/internal/config"
+)
+
+// A source is one [[accounts]] block, not opened yet.
+type source struct {
+	name string
+	cfg  config.Accounts
+	open account.Open
+	keys []account.Template
+	set  map[string]account.Template
+}
+
+// accounts reads the settings of the sources without opening them.
+func (b *builder) accounts(h *house) {
+	hosts := slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return a.Type != "any" || a.Set["host"] != "" })
+	if !hosts && !h.desk.Routes.Leads() {
+		b.warn("add a [[route]] to a backend, or addr to [backend.default]", "accounts", "nobody can log in: accounts of type \"any\" have no host, and no route leads anywhere")
+	}
+	names := map[string]bool{}
+	for i, a := range b.cfg.Accounts {
+		key := fmt.Sprintf("accounts[%d]", i)
+		s := b.source(key, a)
+		if names[s.name] && a.Name != "" {
+			b.wrong("give it another name", key+".name", "there is an account source %q already", s.name)
+		}
+		for n := 2; names[s.name]; n++ {
+			s.name = fmt.Sprintf("%s-%d", cmp.Or(a.Name, a.Type), n)
+		}
+		names[s.name] = true
+		h.sources = append(h.sources, s)
+	}
+}
+
+func (b *builder) source(key string, a config.Accounts) source {
+	s := source{name: cmp.Or(a.Name, a.Type), cfg: a}
+	driver, ok := accounts[a.Type]
+	if !ok {
+		b.wrong("use one of "+fmt.Sprint(slices.Sorted(maps.Keys(accounts))), key+".type", "there is no account source %q", a.Type)
+		return s
+	}
+	open, err := driver(a.Decode)
+	b.found(key, err)
+	s.open = open
+	for i, text := range a.Keys {
+		t, err := account.ParseTemplate(text)
+		b.found(fmt.Sprintf("%s.keys[%d]", key, i), err)
+		s.keys = append(s.keys, t)
+	}
+	s.set = map[string]account.Template{}
+	for _, name := range slices.Sorted(maps.Keys(a.Set)) {
+		t, err := account.ParseFieldTemplate(a.Set[name])
+		b.found(key+".set."+name, err)
+		s.set[account.FieldName(name)] = t
+	}
+	return s
+}
+
+// start opens the source.
+func (s source) start(ctx context.Context, state string, log *slog.Logger) (account.Directory, error) {
+	log = log.With("source", s.name)
+	src, err := s.open(ctx, account.Site{State: state, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("accounts %q: %w", s.name, err)
+	}
+	if n, ok := src.(interface{ Notes() []string }); ok {
+		for _, note := range n.Notes() {
+			log.Warn("account source", "note", note)
+		}
+	}
+	c := s.cfg.Cache
+	times := account.Times{Good: time.Duration(c.Good), Unknown: time.Duration(c.Unknown), Stale: time.Duration(c.Stale)}
+	r := &account.Reader{Name: s.name, Source: src, Keys: s.keys, Set: s.set, Times: times}
+	return account.Some{Directory: r, Name: s.name, Only: s.cfg.Only, Skip: s.cfg.Skip}, nil
+}
+
+// found notes what is wrong with a key: mistakes that know their places, or another
+// error.
+func (b *builder) found(key string, err error) {
+	if mistakes, ok := errors.AsType[config.Mistakes](err); ok {
+		b.mistakes = append(b.mistakes, mistakes...)
+	} else if err != nil {
+		b.wrong("see doc/config.md", key, "%v", err)
+	}
+}
