@@ -51,6 +51,7 @@ type verifier struct {
 // A nameError is an error about a client that has said its name.
 type nameError struct {
 	name string
+	acct *account.Account // nil: nobody's
 	error
 }
 
@@ -58,6 +59,11 @@ func (e nameError) Unwrap() error { return e.error }
 
 // Login is the name, for the log.
 func (e nameError) Login() string { return e.name[:min(len(e.name), account.MaxName)] }
+
+// NoDelay is what the account says of the delay of refusals, if there is one.
+func (e nameError) NoDelay() (nodelay, known bool) {
+	return e.acct != nil && e.acct.Access.NoDelay, e.acct != nil
+}
 
 // Password implements sasl.Verifier.
 func (v verifier) Password(ctx context.Context, authz, authn, password string) (sasl.Identity, error) {
@@ -67,7 +73,7 @@ func (v verifier) Password(ctx context.Context, authz, authn, password string) (
 		err = fmt.Errorf("%w: may not act for %.80q", account.ErrRefused, authz)
 	}
 	if err != nil {
-		return sasl.Identity{}, nameError{name, err}
+		return sasl.Identity{}, nameError{name, id.Account, err}
 	}
 	return id, nil
 }
@@ -88,10 +94,10 @@ func (v verifier) verify(ctx context.Context, name, password string) (sasl.Ident
 	if errors.Is(err, account.ErrUnknown) {
 		return sasl.Identity{}, v.auth.pretend(ctx, password, err)
 	}
-	if err != nil {
+	if acct == nil {
 		return sasl.Identity{}, err
 	}
-	return sasl.Identity{Account: acct, Password: password, Proven: acct.Proof != nil}, nil
+	return sasl.Identity{Account: acct, Password: password, Proven: acct.Proof != nil}, err
 }
 
 // prove looks a name up and checks its password. What is remembered may be out of

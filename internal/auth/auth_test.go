@@ -295,7 +295,7 @@ func TestTheDirectoryIsToldOfTheClient(t *testing.T) {
 	})
 	want := account.Query{Protocol: "pop3", TLS: true, ServerName: "mail.example.org"}
 	_, _ = New(d, "{PLAIN}x", 2).Verifier(want, "").Password(t.Context(), "", "ann", "x")
-	if want.Name = "ann"; got != want {
+	if want.Name, want.Password = "ann", "x"; got != want {
 		t.Errorf("asked %+v, want %+v", got, want)
 	}
 }

@@ -37,6 +37,8 @@ type Opener struct {
 	Resolve func(ctx context.Context, host string) ([]string, error) // to addresses
 	Own     func(netip.AddrPort) bool                                // whether we listen there; nil: nowhere
 
+	dialer *net.Dialer
+
 	mu   sync.Mutex
 	sick map[string]time.Time // address → until when it is asked last
 }
@@ -46,7 +48,7 @@ func New() *Opener {
 	d := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Minute, Interval: -1, Count: -1}} // the rest as the system has it
 	d.SetMultipathTCP(false)
 	setOptions(d)
-	return &Opener{Dial: d.DialContext, Resolve: net.DefaultResolver.LookupHost, sick: map[string]time.Time{}}
+	return &Opener{Dial: d.DialContext, dialer: d, Resolve: net.DefaultResolver.LookupHost, sick: map[string]time.Time{}}
 }
 
 // final is an error after which no other address need be asked.
@@ -176,7 +178,7 @@ func (o *Opener) connect(ctx context.Context, a address, left int) (*wire.Conn, 
 	until, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(ctx, connectBy(a.stop.ConnectTimeout, until, left))
 	defer cancel()
-	nc, err := o.Dial(ctx, "tcp", a.addr)
+	nc, err := o.dial(ctx, a.stop.SourceIP, a.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -186,6 +188,16 @@ func (o *Opener) connect(ctx context.Context, a address, left int) (*wire.Conn, 
 		return nil, err
 	}
 	return c, nil
+}
+
+// dial dials from an address of this machine, or from whichever the system takes.
+func (o *Opener) dial(ctx context.Context, from netip.Addr, to string) (net.Conn, error) {
+	if !from.IsValid() {
+		return o.Dial(ctx, "tcp", to)
+	}
+	d := *o.dialer
+	d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	return d.DialContext(ctx, "tcp", to)
 }
 
 func (o *Opener) greet(ctx context.Context, c *wire.Conn, s route.Stop) error {

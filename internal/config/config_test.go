@@ -174,16 +174,14 @@ own_names = ["mx"]
 admin = "a.sock"
 [[accounts]]
 type = "any"
-cache = { good = "1h" }
 [cluster]
 type = "memory"
 [dashboard]
 addr = 5
 `)
 	equal(t, "ignored", c.Ignored.Error(), `/etc/usher/usher.toml:2:1: server.own_names: this version does not act on it yet: leave it out
-/etc/usher/usher.toml:6:1: accounts[0].cache: this version does not act on it yet: leave it out
-/etc/usher/usher.toml:7:2: cluster: this version does not act on it yet: leave it out
-/etc/usher/usher.toml:9:2: dashboard: this version does not act on it yet: leave it out`)
+/etc/usher/usher.toml:6:2: cluster: this version does not act on it yet: leave it out
+/etc/usher/usher.toml:8:2: dashboard: this version does not act on it yet: leave it out`)
 	equal(t, "own_names", c.Server.OwnNames, []string{"mx"})
 	equal(t, "admin", c.Server.Admin, "/etc/usher/a.sock")
 }

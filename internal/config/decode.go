@@ -30,7 +30,9 @@ func (d *decoder) wrong(key, what, remedy string) {
 func (d *decoder) root(c *Config, tree map[string]any) {
 	d.table(reflect.ValueOf(c).Elem(), tree, "")
 	if len(c.Accounts) == 0 {
-		c.Accounts = []Accounts{{Type: "sql", rest: map[string]any{"driver": "sqlite"}, key: "accounts[0]"}}
+		var a Accounts
+		d.accounts(&a, map[string]any{"type": "sql", "driver": "sqlite"}, "accounts[0]")
+		c.Accounts = []Accounts{a}
 	}
 }
 

@@ -57,6 +57,18 @@ func (a Accounts) effective() map[string]any {
 	if a.Only != nil {
 		t["only"] = a.Only
 	}
+	if a.Skip != nil {
+		t["skip"] = a.Skip
+	}
+	if a.Keys != nil {
+		t["keys"] = a.Keys
+	}
+	if a.Set != nil {
+		t["set"] = a.Set
+	}
+	if a.Cache != (Cache{}) {
+		t["cache"] = a.Cache
+	}
 	for name, v := range a.rest {
 		t[name] = hide(v, name)
 	}

@@ -61,7 +61,7 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 		d.logRefusal(a, err)
 		if ReasonOf(err) == BadLogin {
 			_ = c.Conn.Flush() // what was answered before need not wait
-			d.pace.wait(ctx, a.asked, d.FailureDelay, a.stop.Addr != "")
+			d.pace.wait(ctx, a.asked, d.delay(a, err), a.stop.Addr != "")
 		}
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange)
 		return because(CannotTell, err)
 	}
 	if a.who.Proven {
-		if err := a.permit(); err != nil { // may they, and is there room?
+		if err := a.permit(ctx); err != nil { // may they, and is there room?
 			return err
 		}
 	}
@@ -94,7 +94,7 @@ func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange)
 		return a.blame(err)
 	}
 	if !a.who.Proven { // a stranger learns nothing of an account, and takes no room from its owner
-		if err := a.permit(); err != nil {
+		if err := a.permit(ctx); err != nil {
 			_ = a.backend.Close()
 			return err
 		}
@@ -103,9 +103,16 @@ func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange)
 }
 
 // permit tells whether a proven client may have a session, and counts it.
-func (a *Admission) permit() error {
-	if d := a.who.Account.Denied; d != nil {
+func (a *Admission) permit(ctx context.Context) error {
+	d, err := a.who.Account.Refuses(a.client.Query())
+	switch {
+	case err != nil:
+		return because(BadLogin, err)
+	case d != nil:
 		return denied(d)
+	}
+	if err := a.pause(ctx); err != nil {
+		return because(Unavailable, err)
 	}
 	release, err := a.desk.Limits.Session(a.who.Account.Name, a.client.Remote.Addr())
 	if err != nil {
@@ -115,13 +122,23 @@ func (a *Admission) permit() error {
 	return nil
 }
 
+// pause waits as long as the account's source wants it to.
+func (a *Admission) pause(ctx context.Context) error {
+	wait, err := a.who.Account.Access.Wait(time.Now())
+	if err != nil {
+		return fmt.Errorf("accounts %q: user %q: %w", a.who.Account.Source, a.who.Account.Name, err)
+	}
+	sleep(ctx, wait)
+	return ctx.Err()
+}
+
 // unplaced is the refusal of a login that has nowhere to go. That a route refuses
 // an account is for those to know who have proven that it is theirs.
 func (a *Admission) unplaced(err error) error {
 	if errors.Is(err, route.ErrRefused) && !a.who.Proven {
 		return &Refusal{Reason: BadLogin, Err: err}
 	}
-	return because(Unavailable, err)
+	return because(Unavailable, fmt.Errorf("accounts %q: user %q: %w", a.who.Account.Source, a.who.Account.Name, err))
 }
 
 // proofTime is how long the account sources and the check of a password may take

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 
+	"usher/internal/account"
 	"usher/internal/sasl"
 	"usher/internal/session"
 	"usher/internal/wire"
@@ -75,6 +76,15 @@ func (c *Client) Secured() bool {
 		return c.Remote.Addr().Unmap().IsLoopback()
 	}
 	return false
+}
+
+// Query is what is known of the client besides its name.
+func (c *Client) Query() account.Query {
+	q := account.Query{Protocol: c.Protocol.Info().Name, Remote: c.Remote, Local: c.Local}
+	if state := c.Conn.TLS(); state != nil {
+		q.TLS, q.ServerName = true, state.ServerName
+	}
+	return q
 }
 
 // CanStartTLS tells whether the client may still go under TLS.

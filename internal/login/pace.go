@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 )
@@ -12,15 +13,43 @@ const maxPace = 10 * time.Second
 // pace makes wrong passwords and unknown names take equally long. Where only a
 // backend can check a password, it sets the pace: a name that no backend was
 // asked about is answered as late as the last one that was.
-type pace struct{ backend atomic.Int64 } // nanoseconds
+type pace struct {
+	backend atomic.Int64 // nanoseconds
+	nodelay atomic.Bool  // the last account that was refused need not wait: nor need unknown names
+}
+
+// delay is how long a refusal takes at least. Sources may say that nobody need wait
+// at their accounts; what the last one said holds for unknown names, which else could
+// be told apart.
+func (d *Desk) delay(a *Admission, err error) time.Duration {
+	var known interface{ NoDelay() (nodelay, known bool) }
+	if a.who.Account != nil {
+		d.pace.nodelay.Store(a.who.Account.Access.NoDelay)
+	} else if errors.As(err, &known) {
+		if nodelay, ok := known.NoDelay(); ok {
+			d.pace.nodelay.Store(nodelay)
+		}
+	}
+	if d.pace.nodelay.Load() {
+		return 0
+	}
+	return d.FailureDelay
+}
 
 // wait returns when a refusal is due: at least delay after the password was shown.
 func (p *pace) wait(ctx context.Context, began time.Time, delay time.Duration, asked bool) {
 	if asked {
 		p.backend.Store(int64(min(time.Since(began), maxPace)))
 	}
-	due := began.Add(max(delay, time.Duration(p.backend.Load())))
-	timer := time.NewTimer(time.Until(due))
+	sleep(ctx, time.Until(began.Add(max(delay, time.Duration(p.backend.Load())))))
+}
+
+// sleep waits, unless ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

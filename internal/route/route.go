@@ -152,7 +152,7 @@ func (b Backend) addrs(protocol string) []string {
 func (b Backend) stop(name string, a *account.Account) Stop {
 	p := a.Place
 	s := Stop{
-		Backend: name, TLS: b.TLS, Config: b.Config, AnyCert: p.AnyCert, ConnectTimeout: b.ConnectTimeout,
+		Backend: name, TLS: b.TLS, Config: b.Config, AnyCert: p.AnyCert, ConnectTimeout: b.ConnectTimeout, SourceIP: p.SourceIP,
 		Login: Login{User: cmp.Or(p.User, a.Name), Password: b.MasterPassword, Master: b.Master, Mechanism: cmp.Or(p.Mechanism, b.Mechanism)},
 	}
 	if p.Password != "" { // the account's own way in, instead of the backend's master

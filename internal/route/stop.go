@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -44,6 +45,7 @@ type Stop struct {
 	Config         *tls.Config // of the backend; nil if never under TLS
 	AnyCert        bool        // do not verify its certificate
 	ConnectTimeout time.Duration
+	SourceIP       netip.Addr // to dial from; zero: the system decides
 	Login          Login
 }
 

@@ -78,11 +78,7 @@ func (h *house) authenticate(processors int) error {
 	}
 	a := auth.New(h.chain, decoy, processors)
 	h.desk.Verifier = func(c *login.Client) sasl.Verifier {
-		q := account.Query{Protocol: c.Protocol.Info().Name, Remote: c.Remote, Local: c.Local}
-		if state := c.Conn.TLS(); state != nil {
-			q.TLS, q.ServerName = true, state.ServerName
-		}
-		return a.Verifier(q, c.Terms.Domain)
+		return a.Verifier(c.Query(), c.Terms.Domain)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"usher/internal/account"
@@ -48,7 +49,7 @@ func (b *builder) source(key string, a config.Accounts) source {
 	s := source{name: cmp.Or(a.Name, a.Type), cfg: a}
 	driver, ok := accounts[a.Type]
 	if !ok {
-		b.wrong("use one of "+fmt.Sprint(slices.Sorted(maps.Keys(accounts))), key+".type", "there is no account source %q", a.Type)
+		b.wrong("use one of "+strings.Join(slices.Sorted(maps.Keys(accounts)), ", "), key+".type", "there is no account source %q", a.Type)
 		return s
 	}
 	open, err := driver(a.Decode)
