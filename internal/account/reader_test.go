@@ -1,0 +1,182 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// said is a source that says the same of some names.
+type said map[string]Record
+
+func (s said) Ask(_ context.Context, q Query) (Record, error) {
+	q.Trace.Asks("", "name = "+q.Name)
+	if rec, ok := s[q.Name]; ok {
+		return rec, nil
+	}
+	return Record{}, ErrUnknown
+}
+
+func template(t *testing.T, text string) Template {
+	t.Helper()
+	tmpl, err := ParseFieldTemplate(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tmpl
+}
+
+func TestHostsAreRewritten(t *testing.T) {
+	for _, c := range []struct {
+		fields Fields
+		set    map[string]string
+		want   string
+	}{
+		{Fields{"host": "a"}, map[string]string{"host": "{host}-vpn:10143"}, "a-vpn:10143"},
+		{Fields{"mailhost": "a"}, map[string]string{"host": "{host}-vpn"}, "a-vpn"},
+		{Fields{"mailhost": "a"}, map[string]string{"host": "{mailhost}-vpn"}, "a-vpn"},
+		{Fields{"host": "a, b"}, map[string]string{"host": "{host}-vpn:10143"}, "a-vpn:10143 b-vpn:10143"},
+		{Fields{}, map[string]string{"host": "{host}-vpn"}, ""}, // nobody lives on "-vpn"
+		{Fields{"shard": "7"}, map[string]string{"host": "imap{shard}.example.org"}, "imap7.example.org"},
+		{Fields{"options": "mailhost=a,shard=7"}, map[string]string{"host": "{host}{shard}"}, "a7"},
+		{Fields{"host": "{user}"}, map[string]string{"host": "x{host}"}, "x{user}"}, // results are not expanded again
+		{Fields{"host": "a"}, map[string]string{"host": "{domain}"}, "example.org"},
+		{Fields{"host": "a", "user": "ann@canonical"}, map[string]string{"host": "{domain}"}, "canonical"},
+		{Fields{"host": "a", "shard": "b"}, map[string]string{"host": "{shard}", "shard": "{host}"}, "b"}, // as it was returned
+	} {
+		r := Reader{Name: "test", Source: said{"ann@example.org": {Fields: c.fields}}, Set: map[string]Template{}}
+		for field, text := range c.set {
+			r.Set[field] = template(t, text)
+		}
+		a, err := r.Lookup(t.Context(), Query{Name: "ann@example.org"})
+		if err != nil {
+			t.Errorf("%v: %v", c.fields, err)
+			continue
+		}
+		if got := strings.Join(a.Place.Hosts, " "); got != c.want {
+			t.Errorf("%v with %v lives on %q, want %q", c.fields, c.set, got, c.want)
+		}
+	}
+}
+
+func TestSeveralKeysAreTriedInOrder(t *testing.T) {
+	r := Reader{
+		Name:   "test",
+		Source: said{"ann@example.org": {Fields: Fields{"host": "own"}}, "@example.org": {Fields: Fields{"host": "domains"}}, "eve": {Fields: Fields{"host": "bare", "user": "eve@canonical"}}},
+		Keys:   []Template{template(t, "{user}"), template(t, "{name}"), template(t, "@{domain}")},
+	}
+	for name, want := range map[string]string{
+		"ann@example.org": "own ann@example.org", "bob@example.org": "domains bob@example.org", "eve@example.org": "bare eve@canonical", "bob@other": "no such account",
+	} {
+		got := ""
+		a, err := r.Lookup(t.Context(), Query{Name: name})
+		if err != nil {
+			got = err.Error()
+		} else {
+			got = a.Place.Hosts[0] + " " + a.Name
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
+
+func TestNamesThatNobodyHasAreNotAsked(t *testing.T) {
+	r := Reader{Name: "test", Source: everybody{}}
+	for _, name := range []string{"", " ann", "ann ", "ann\x00", "ann\t", "\xff", "ann\u00a0", strings.Repeat("a", MaxName+1)} {
+		if a, err := r.Lookup(t.Context(), Query{Name: name}); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%.40q: %v, %v", name, a, err)
+		}
+	}
+}
+
+type everybody struct{}
+
+func (everybody) Ask(context.Context, Query) (Record, error) { return Record{}, nil }
+
+func TestAnErrorNamesSourceUserAndField(t *testing.T) {
+	r := Reader{Name: "people", Source: said{"ann": {Fields: Fields{"port": "x"}}}}
+	_, err := r.Lookup(t.Context(), Query{Name: "ann"})
+	for _, want := range []string{`accounts "people"`, `user "ann"`, `field "port"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want one with %s", err, want)
+		}
+	}
+}
+
+func TestWhatASourceHasProvenIsProven(t *testing.T) {
+	r := Reader{Name: "test", Source: said{"ann": {Proven: true}}}
+	a, err := r.Lookup(t.Context(), Query{Name: "ann", Password: "secret"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Proof.Check(t.Context(), "secret"); err != nil {
+		t.Errorf("the password that was shown: %v", err)
+	}
+	for _, other := range []string{"", "Secret", "secret "} {
+		if err := a.Proof.Check(t.Context(), other); !errors.Is(err, ErrRefused) {
+			t.Errorf("another password: %v", err)
+		}
+	}
+	a, err = r.Lookup(t.Context(), Query{Name: "ann", Answer: &Answer{Response: "ann 3f"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Proof.Check(t.Context(), ""); !errors.Is(err, ErrRefused) {
+		t.Errorf("after an answer to a challenge a password is worth: %v", err)
+	}
+}
+
+// bind is a proof by question.
+type bind struct{ dn string }
+
+func (bind) Check(context.Context, string) error { return errors.New("down") }
+func (b bind) Identity() string                  { return b.dn }
+
+func TestARightPasswordIsKnownWithoutBeingKept(t *testing.T) {
+	r := Reader{Name: "test", Times: Times{Good: time.Minute, Stale: time.Hour}}
+	m := r.memory("ann")
+	if r.memory("ann") != m || r.memory("bob") == m {
+		t.Error("each account has its own memory")
+	}
+	hash, ann := Hashed{[]string{"{PLAIN}a"}}, bind{"cn=ann"}
+	m.Keep(ann, "secret")
+	for _, c := range []struct {
+		p        Proof
+		password string
+		age      time.Duration
+		down     bool
+		want     bool
+	}{
+		{ann, "secret", 0, false, true},
+		{ann, "other", 0, false, false},
+		{bind{"cn=eve"}, "secret", 0, false, false},
+		{hash, "secret", 0, false, false},
+		{ann, "secret", 2 * time.Minute, false, false},
+		{ann, "secret", 2 * time.Minute, true, true},
+		{ann, "secret", 2 * time.Hour, true, false},
+	} {
+		m.at = time.Now().Add(-c.age)
+		if got := m.Knows(c.p, c.password, c.down); got != c.want {
+			t.Errorf("%+v is known: %v", c, got)
+		}
+	}
+	var none *Memory
+	if none.Keep(ann, "x"); none.Knows(ann, "x", false) {
+		t.Error("no memory knows something")
+	}
+}
+
+func TestATraceTellsHowAnAnswerWasFound(t *testing.T) {
+	r := Reader{Name: "people", Source: said{"ann": {Fields: Fields{"host": "a"}}}, Keys: []Template{template(t, "{user}"), template(t, "{name}")}, Set: map[string]Template{"host": template(t, "{host}-vpn")}}
+	var trace Trace
+	if _, err := r.Lookup(t.Context(), Query{Name: "ann@example.org", Trace: &trace}); err != nil {
+		t.Fatal(err)
+	}
+	s := trace.Steps[0]
+	if s.Source != "people" || s.Key != "ann" || len(s.Asked) != 2 || s.Fields["host"] != "a" || s.Set["host"] != "a-vpn" || s.Err != nil {
+		t.Errorf("%+v", s)
+	}
+}
