@@ -52,6 +52,11 @@ const (
 	TLSImplicit // from the first byte: RFC 8314 §3
 )
 
+// String is the word of the configuration.
+func (m TLSMode) String() string {
+	return map[TLSMode]string{TLSNone: "none", TLSStart: "starttls", TLSImplicit: "implicit"}[m]
+}
+
 // ParseTLSMode reads the words of the configuration: none, starttls, implicit.
 // The empty string is TLSUnset.
 func ParseTLSMode(s string) (TLSMode, bool) {

@@ -40,6 +40,45 @@ var Known = []string{
 	"disableimap", "disablepop3", "disablesieve", "disableinsecureimap", "disableinsecurepop3", "options",
 }
 
+// Starred hides the secrets among the fields, but for the schemes of passwords.
+func (f Fields) Starred() Fields {
+	const stars = "********"
+	out := maps.Clone(f)
+	for name, value := range f {
+		switch scheme, _, has := strings.Cut(value, "}"); {
+		case FieldName(name) == "options":
+			out[name] = starredOptions(value)
+		case value == "" || !isSecret(name):
+		case FieldName(name) == "password" && has && strings.HasPrefix(scheme, "{"):
+			out[name] = scheme + "}" + stars
+		default:
+			out[name] = stars
+		}
+	}
+	return out
+}
+
+// isSecret tells whether the values of a field are nobody else's business.
+func isSecret(name string) bool {
+	name = FieldName(name)
+	for _, part := range []string{"pass", "pw", "secret", "token"} {
+		if strings.Contains(name, part) && name != "nopassword" {
+			return true
+		}
+	}
+	return false
+}
+
+func starredOptions(list string) string {
+	items := strings.Split(list, ",")
+	for i, item := range items {
+		if name, _, has := strings.Cut(item, "="); has && isSecret(strings.TrimSpace(name)) {
+			items[i] = name + "=********"
+		}
+	}
+	return strings.Join(items, ",")
+}
+
 // Codes are the values of the field "code": why an account may not log in.
 var Codes = []string{"temp_fail", "authz_fail", "user_disabled", "pass_expired"}
 

@@ -10,17 +10,16 @@ type Trace struct {
 
 // A Step is one question to a source, or to what is remembered of it.
 type Step struct {
-	Source   string        // its name
-	Key      string        // the name that was looked for, if it is not the client's
-	Asked    []Question    // as they were sent
-	Took     time.Duration // all together
-	Cached   bool          // nothing was sent: the answer is remembered …
-	Age      time.Duration // … for so long
-	Fields   Fields        // as the source returned them, with their secrets
-	Set      Fields        // what templates made of them
-	Err      error         // nil: found
-	Skipped  string        // why the source was not asked at all
-	Password string        // how a password is checked
+	Source  string        // its name
+	Key     string        // the name that was looked for, if it is not the client's
+	Asked   []Question    // as they were sent
+	Took    time.Duration // all together
+	Cached  bool          // nothing was sent: the answer is remembered …
+	Age     time.Duration // … for so long
+	Fields  Fields        // as the source returned them, with their secrets
+	Set     Fields        // what templates made of them
+	Err     error         // nil: found
+	Skipped string        // why the source was not asked at all
 }
 
 // A Question is a query, a filter or a request as it was sent, without secrets.

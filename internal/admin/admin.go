@@ -25,6 +25,8 @@ type Daemon interface {
 	// Kick ends the sessions of this process that are selected, and returns how
 	// many there were.
 	Kick(Selector) int
+	// Explain says what would become of a login.
+	Explain(context.Context, Riddle) (Explanation, error)
 	// Reload reads the configuration again. The error is for the administrator,
 	// and may have several lines; then nothing has changed.
 	Reload(ctx context.Context) error

@@ -58,6 +58,10 @@ func (d *daemon) Kick(who Selector) (n int) {
 	return n
 }
 
+func (d *daemon) Explain(_ context.Context, r Riddle) (Explanation, error) {
+	return Explanation{User: r.User, Protocol: r.Protocol, Verdict: Unknown, PID: d.pid}, nil
+}
+
 func (d *daemon) Reload(context.Context) error { return d.reloading }
 
 func (d *daemon) Upgrade(context.Context) (int, error) {

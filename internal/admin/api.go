@@ -18,6 +18,7 @@ import (
 //	GET  /v1/status
 //	GET  /v1/sessions?user=&session=&backend=
 //	POST /v1/kick      a Selector, not empty
+//	POST /v1/explain   a Riddle
 //	POST /v1/reload
 //	POST /v1/upgrade
 //	POST /v1/stop      {"drain": "10m"}; without drain, the configured grace
@@ -39,6 +40,8 @@ func (a api) endpoint(path string) (method string, do func(question) (any, error
 		return http.MethodGet, a.sessions
 	case "/v1/kick":
 		return http.MethodPost, a.kick
+	case explainPath:
+		return http.MethodPost, a.explain
 	case "/v1/reload":
 		return http.MethodPost, a.reload
 	case "/v1/upgrade":
@@ -83,7 +86,7 @@ func (a api) answer(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if method == http.MethodPost {
+	if method == http.MethodPost && r.URL.Path != explainPath { // that changes nothing, and may hold a password
 		a.Log.Info("an administrator asks", "for", strings.TrimPrefix(r.URL.Path, "/v1/"), "with", string(q.body))
 	}
 	return do(q)

@@ -78,9 +78,12 @@ func (v verifier) Password(ctx context.Context, authz, authn, password string) (
 	return id, nil
 }
 
-func (v verifier) canonical(name string) string {
-	if v.domain != "" && name != "" && !strings.Contains(name, "@") {
-		return name + "@" + v.domain
+func (v verifier) canonical(name string) string { return Canonical(name, v.domain) }
+
+// Canonical is the name that a client means by name, where a listener adds domain.
+func Canonical(name, domain string) string {
+	if domain != "" && name != "" && !strings.Contains(name, "@") {
+		return name + "@" + domain
 	}
 	return name
 }

@@ -48,6 +48,28 @@ func (o *Opener) addresses(ctx context.Context, stops []route.Stop) (all []addre
 	return all, join(errs)
 }
 
+// Health is how one address of a stop is.
+type Health struct {
+	Stop route.Stop
+	Addr string    // IP:port
+	Sick time.Time // it failed lately, and is asked last until then; zero: it is well
+}
+
+// Health says in which order the addresses of a target would be asked now.
+func (o *Opener) Health(ctx context.Context, d route.Dial) (list []Health, err error) {
+	all, err := o.addresses(ctx, d.Stops)
+	for _, a := range all {
+		h := Health{Stop: a.stop, Addr: a.addr}
+		if o.isSick(a.addr) > 0 {
+			o.mu.Lock()
+			h.Sick = o.sick[a.addr]
+			o.mu.Unlock()
+		}
+		list = append(list, h)
+	}
+	return list, err
+}
+
 func (o *Opener) isSick(addr string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"usher/internal/account"
@@ -64,6 +65,9 @@ func (t *Table) Leads() bool {
 	return slices.ContainsFunc(t.Rules, toBackend) || t.Backends[Default].HasAddr()
 }
 
+// Has tells whether the backend can be reached for a protocol.
+func (b Backend) Has(protocol string) bool { return len(b.addrs(protocol)) > 0 }
+
 // HasAddr tells whether the backend can be reached for some protocol.
 func (b Backend) HasAddr() bool {
 	for _, addrs := range b.Addrs {
@@ -84,20 +88,38 @@ var (
 // Place decides where a login goes. An error means that the configuration or
 // the account is wrong, except ErrRefused.
 func (t *Table) Place(v Visit) (Target, error) {
-	to := ToAccount
-	for _, r := range t.Rules {
-		if r.matches(v) {
-			to = r.To
-			break
-		}
-	}
-	switch to {
+	switch _, to := t.decide(v); to {
 	case ToRefuse:
 		return nil, ErrRefused
 	case ToAccount:
 		return t.account(v)
+	default:
+		return t.dial(v, to)
 	}
-	return t.dial(v, to)
+}
+
+// decide returns where the first rule that matches sends a login, and which one it is;
+// -1: none.
+func (t *Table) decide(v Visit) (rule int, to string) {
+	for i, r := range t.Rules {
+		if r.matches(v) {
+			return i, r.To
+		}
+	}
+	return -1, ToAccount
+}
+
+// Why says in words what decides about a login.
+func (t *Table) Why(v Visit) string {
+	hosts := strings.Join(v.Account.Place.Hosts, ", ")
+	switch rule, to := t.decide(v); {
+	case rule >= 0 && to != ToAccount:
+		return fmt.Sprintf("[[route]] number %d: to %s", rule+1, to)
+	case hosts != "":
+		return "the account's own host: " + hosts
+	default:
+		return "no route and no host: [backend." + Default + "]"
+	}
 }
 
 // account sends a login to the account's own hosts.
@@ -109,6 +131,15 @@ func (t *Table) account(v Visit) (Target, error) {
 		return t.dial(v, Default)
 	}
 	return nil, ErrNowhere
+}
+
+// Backend is the way to a backend for a client who has no account.
+func (t *Table) Backend(protocol, name string) (Dial, error) {
+	d, err := t.dial(Visit{Protocol: protocol, Account: &account.Account{}}, name)
+	if err != nil {
+		return Dial{}, err
+	}
+	return d.(Dial), nil
 }
 
 // dial makes a Dial of names that are backends or hosts.
