@@ -184,10 +184,14 @@ func sameHashes(a, b account.Proof) bool {
 	return is && are && slices.Equal(x.Hashes, y.Hashes)
 }
 
-// pretend takes the time that a check takes, for names that nobody has.
+// pretend takes the time that a check takes, for names that nobody has; and if there
+// is no time for one, it says so, as for others.
 func (a *Auth) pretend(ctx context.Context, password string, err error) error {
-	if len(password) <= maxPassword {
-		_ = a.ask(ctx, *a.decoy.Load(), password)
+	if len(password) > maxPassword {
+		return err
+	}
+	if none := a.ask(ctx, *a.decoy.Load(), password); errors.Is(none, errBusy) || ctx.Err() != nil {
+		return none
 	}
 	return err
 }

@@ -264,6 +264,31 @@ func TestNoMoreChecksRunThanMay(t *testing.T) {
 	})
 }
 
+// Who comes while too many wait hears so at once, whether the name is known or not.
+func TestTheQueueOfChecksHasABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := New(accounts("ann"), "{PLAIN}decoy", 2)
+		full(a)
+		v := a.Verifier(account.Query{}, "")
+		for range cap(a.slots) * (1 + queue) {
+			go func() { _, _ = v.Password(t.Context(), "", "ann", "secret") }()
+		}
+		synctest.Wait()
+		for _, name := range []string{"ann", "nobody", "no\nbody"} {
+			if _, err := v.Password(t.Context(), "", name, "secret"); !errors.Is(err, errBusy) {
+				t.Errorf("%q hears %v", name, err)
+			}
+		}
+		for range cap(a.slots) {
+			<-a.slots
+		}
+		synctest.Wait()
+		if n := a.waiting.Load(); n != 0 {
+			t.Errorf("%d still wait", n)
+		}
+	})
+}
+
 func TestWhoGivesUpWaitingIsNotCalledWrong(t *testing.T) {
 	a := New(accounts("ann"), "{PLAIN}decoy", 2)
 	full(a)

@@ -65,6 +65,11 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 		{"account sources", imapOnly + "[[accounts]]\ntype = 'any'\ncolour = 'red'\n[backend.default]\naddr = ['mail']\n", []string{
 			`6:1: accounts[0].colour: unknown key: leave it out`,
 		}},
+		{"what is done with answers", imapOnly + "[[accounts]]\ntype = 'sql'\nname = 'a'\nkeys = ['{user}', '{usr}']\nset = { host = '{host', colour = '{any_field}' }\n[[accounts]]\ntype = 'sql'\nname = 'a'\n", []string{
+			`7:19: accounts[0].keys[1]: template "{usr}": {usr} is no variable; there are [user name domain protocol remote local server_name secured]; write {{ for a plain {: see doc/config.md`,
+			`8:16: accounts[0].set.host: template "{host": no } closes "{host"; write {{ for a plain {: see doc/config.md`,
+			`11:8: accounts[1].name: there is an account source "a" already: give it another name`,
+		}},
 		{"backends", imapOnly + "[backend.east]\naddr = ['a b']\nimap = ['x:0']\npop3 = ['p:']\nca = 'gone.pem'\nlogin = { as = 'master', mechanism = 'LOGIN' }\n[backend.west]\nca = 'key.pem'\nlogin = { mechanism = 'NTLM' }\n", []string{
 			`5:9: backend.east.addr[0]: host "a b" is neither a name nor an address: write it as "imap1.example.org" or "imap1.example.org:1143"`,
 			`6:9: backend.east.imap[0]: host "x:0": "0" is not a port number: write it as "imap1.example.org" or "imap1.example.org:1143"`,
