@@ -70,20 +70,31 @@ func (r *reader) access() Access {
 	x := Access{NoDelay: r.yes("nodelay")}
 	r.nets(&x)
 	r.delay(&x)
-	for _, protocol := range []string{"imap", "pop3", "sieve"} {
-		if r.yes("disable" + protocol) {
-			x.Disabled = append(x.Disabled, protocol)
+	for _, p := range disabling {
+		if r.yes(p.disable) {
+			x.Disabled = append(x.Disabled, p.protocol)
 		}
-		if r.yes("disableinsecure" + protocol) {
-			x.Insecure = append(x.Insecure, protocol)
+		if r.yes(p.insecure) {
+			x.Insecure = append(x.Insecure, p.protocol)
 		}
 	}
 	return x
 }
 
+// disabling are the fields about single protocols.
+var disabling = []struct{ protocol, disable, insecure string }{
+	{"imap", "disableimap", "disableinsecureimap"},
+	{"pop3", "disablepop3", "disableinsecurepop3"},
+	{"sieve", "disablesieve", "disableinsecuresieve"},
+}
+
 // nets reads allow_nets: networks and addresses, separated by commas.
 func (r *reader) nets(x *Access) {
-	for item := range strings.SplitSeq(r.text("allow_nets"), ",") {
+	list := r.text("allow_nets")
+	if list == "" {
+		return
+	}
+	for item := range strings.SplitSeq(list, ",") {
 		switch item = strings.TrimSpace(item); item {
 		case "":
 		case "local":

@@ -128,13 +128,21 @@ func FieldName(name string) string {
 // same account. What is a field of its own wins over an option.
 func (f Fields) canonical() Fields {
 	c := make(Fields, len(f))
-	for _, name := range slices.Sorted(maps.Keys(f)) {
+	names := make([]string, 0, 24)
+	for name := range f {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		to := FieldName(name)
 		if f[name] != "" && (to == name || c[to] == "" && f[to] == "") {
 			c[to] = f[name]
 		}
 	}
 	options := c["options"]
+	if options == "" {
+		return c
+	}
 	delete(c, "options")
 	for name, value := range Options(options) {
 		if to := FieldName(name); c[to] == "" {
@@ -171,8 +179,10 @@ func (r *reader) fail(name string, err error) {
 }
 
 func (r *reader) text(name string) string {
-	v := r.fields[name]
-	delete(r.fields, name)
+	v, ok := r.fields[name]
+	if ok {
+		delete(r.fields, name)
+	}
 	return v
 }
 

@@ -180,3 +180,13 @@ func TestATraceTellsHowAnAnswerWasFound(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+func BenchmarkReader(b *testing.B) {
+	r := Reader{Name: "test", Source: said{"ann@example.org": {Fields: Fields{"user": "ann@example.org", "password": "{PLAIN}abcdefghijklm", "host": "imap1", "port": "993", "ssl": "yes"}}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Lookup(b.Context(), Query{Name: "ann@example.org", Protocol: "imap"}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
