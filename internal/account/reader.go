@@ -87,11 +87,7 @@ func possible(name string) bool {
 // account makes an account of what a source said.
 func (r *Reader) account(rec Record, q Query) (*Account, error) {
 	q.Trace.change(func(s *Step) { s.Fields = rec.Fields })
-	fields, err := r.set(rec.Fields, q)
-	if err != nil {
-		return nil, err
-	}
-	a, err := fields.account(q.Name, r.proof(rec, q))
+	a, err := r.set(rec.Fields, q).account(q.Name, r.proof(rec, q))
 	if err != nil {
 		return nil, err
 	}
@@ -113,9 +109,9 @@ func (r *Reader) proof(rec Record, q Query) Proof {
 }
 
 // set applies the templates.
-func (r *Reader) set(f Fields, q Query) (Fields, error) {
+func (r *Reader) set(f Fields, q Query) Fields {
 	if len(r.Set) == 0 {
-		return f, nil
+		return f
 	}
 	said := f.canonical()
 	out := maps.Clone(said)
@@ -128,7 +124,7 @@ func (r *Reader) set(f Fields, q Query) (Fields, error) {
 		out[FieldName(name)] = v
 	}
 	q.Trace.change(func(s *Step) { s.Set = out })
-	return out, nil
+	return out
 }
 
 // fill writes the template for an answer. It is nothing if one of its fields is: half a

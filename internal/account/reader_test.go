@@ -70,7 +70,7 @@ func TestSeveralKeysAreTriedInOrder(t *testing.T) {
 	for name, want := range map[string]string{
 		"ann@example.org": "own ann@example.org", "bob@example.org": "domains bob@example.org", "eve@example.org": "bare eve@canonical", "bob@other": "no such account",
 	} {
-		got := ""
+		var got string
 		a, err := r.Lookup(t.Context(), Query{Name: name})
 		if err != nil {
 			got = err.Error()

@@ -90,7 +90,7 @@ func (s *Servers[S]) Do(ctx context.Context, ask func(ctx context.Context, name 
 		switch {
 		case isAnswer(err):
 			return err
-		case ctx.Err() != nil && context.Cause(ctx) != errTimeout: // who asked has gone: it is nobody's fault
+		case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTimeout): // who asked has gone: it is nobody's fault
 			return fmt.Errorf("%s: %w", one.name, err)
 		}
 		errs = append(errs, fmt.Errorf("%s: %w", one.name, err))
@@ -116,7 +116,7 @@ func (s *Servers[S]) try(ctx context.Context, one *server[S], last bool, ask fun
 		defer cancel()
 	}
 	err := ask(ctx, one.name, one.it)
-	if err != nil && context.Cause(ctx) == errTimeout && !isAnswer(err) {
+	if err != nil && errors.Is(context.Cause(ctx), errTimeout) && !isAnswer(err) {
 		return fmt.Errorf("%w: %w", errTimeout, err)
 	}
 	return err

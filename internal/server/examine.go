@@ -47,7 +47,7 @@ func (s source) examine(ctx context.Context, state string, log *slog.Logger, rep
 		return
 	}
 	r := &account.Reader{Name: s.name, Source: src, Keys: s.keys, Set: s.set}
-	defer r.Close() //nolint:errcheck // it was only looked at
+	defer r.Close()
 	if n, ok := src.(interface{ Notes() []string }); ok {
 		for _, note := range n.Notes() {
 			report("note", errors.New(note))
