@@ -23,8 +23,8 @@ func hashCommand() *cobra.Command {
 account. On a terminal it is asked for twice and not shown.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !knownScheme(scheme) {
-				return usage("--scheme %q is none of %s", scheme, strings.Join(password.Schemes(), ", "))
+			if !makeable(scheme) {
+				return usage("--scheme %q is none of %s", scheme, strings.Join(password.Makeable(), ", "))
 			}
 			clear, err := readPassword(cmd)
 			if err != nil {
@@ -38,12 +38,12 @@ account. On a terminal it is asked for twice and not shown.`,
 			return err
 		},
 	}
-	c.Flags().StringVar(&scheme, "scheme", password.Default, "how to hash: "+strings.Join(password.Schemes(), ", "))
+	c.Flags().StringVar(&scheme, "scheme", password.Default, "how to hash: "+strings.Join(password.Makeable(), ", "))
 	return c
 }
 
-func knownScheme(name string) bool {
-	for _, s := range password.Schemes() {
+func makeable(name string) bool {
+	for _, s := range password.Makeable() {
 		if strings.EqualFold(s, name) {
 			return true
 		}
