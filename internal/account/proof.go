@@ -3,6 +3,7 @@ package account
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"usher/internal/password"
@@ -30,6 +31,9 @@ func (h Hashed) Check(_ context.Context, clear string) error {
 	}
 	return ErrRefused
 }
+
+// Slow tells whether a check is made to take long.
+func (h Hashed) Slow() bool { return slices.ContainsFunc(h.Hashes, password.Slow) }
 
 // Identity implements Proof.
 func (h Hashed) Identity() string { return strings.Join(h.Hashes, "\n") }

@@ -136,6 +136,9 @@ func possible(s string, most int) bool {
 // already; nil if only the backend can tell.
 func (a *Auth) check(ctx context.Context, acct *account.Account, password string) error {
 	p := acct.Proof
+	if h, isHash := p.(account.Hashed); isHash && !h.Slow() {
+		return a.ask(ctx, p, password) // sooner done than remembered
+	}
 	if p == nil || acct.Memory.Knows(p, password, false) {
 		return nil
 	}

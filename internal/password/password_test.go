@@ -88,7 +88,7 @@ var hostile = []string{
 	"$6$rounds=99999999999999999999$salt$" + strings.Repeat("a", 86), "$6$rounds=-5000$salt$" + strings.Repeat("a", 86), "$6$rounds=+5000$salt$" + strings.Repeat("a", 86),
 	"$2b$03$FGoMxKfFO2TEzAg4YQFWpOYQeLTfgFYPR1fItzBowzZzeQemXuFdK", "$2b$16$FGoMxKfFO2TEzAg4YQFWpOYQeLTfgFYPR1fItzBowzZzeQemXuFdK",
 	"$2b$31$FGoMxKfFO2TEzAg4YQFWpOYQeLTfgFYPR1fItzBowzZzeQemXuFdK",
-	"{ARGON2ID}$argon2id$v=19$m=262144,t=3,p=1$lWsVCExnjYGYK/Wc2tm2JA$1DFkbb+Womup/T1Uu8CJEX352qIIBkhq98Dj0bPpWaI", // doveadm pw -r 3: 256 MiB
+	"{ARGON2ID}$argon2id$v=19$m=524288,t=3,p=1$lWsVCExnjYGYK/Wc2tm2JA$1DFkbb+Womup/T1Uu8CJEX352qIIBkhq98Dj0bPpWaI", // 512 MiB
 	"$argon2id$v=19$m=131073,t=3,p=1$SZ87bWdDl40byKRdqSe/kg$0Ol9U6khSxGjgpZ/CtS+JJPqTFKYkLQJtaApB/lKImo",
 	"$argon2id$v=19$m=131072,t=17,p=1$SZ87bWdDl40byKRdqSe/kg$0Ol9U6khSxGjgpZ/CtS+JJPqTFKYkLQJtaApB/lKImo",
 	"$argon2id$v=19$m=1024,t=65,p=1$SZ87bWdDl40byKRdqSe/kg$0Ol9U6khSxGjgpZ/CtS+JJPqTFKYkLQJtaApB/lKImo",
@@ -138,7 +138,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"{DIGEST-MD5}0a956": "realm",
 		"{NTLM}0a956":       "none of ARGON2ID",
 		"{SSHA}x":           "{SSHA}",
-		"{ARGON2ID}$argon2id$v=19$m=262144,t=3,p=1$lWsVCExnjYGYK/Wc2tm2JA$1DFkbb+Womup/T1Uu8CJEX352qIIBkhq98Dj0bPpWaI": "131072",
+		"{ARGON2ID}$argon2id$v=19$m=524288,t=3,p=1$lWsVCExnjYGYK/Wc2tm2JA$1DFkbb+Womup/T1Uu8CJEX352qIIBkhq98Dj0bPpWaI": "262144",
 	} {
 		if err := Check(hash); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Check(%s) says %v; want %q in it", hash, err, want)
