@@ -89,7 +89,7 @@ var hostile = []string{
 	"$2b$03$FGoMxKfFO2TEzAg4YQFWpOYQeLTfgFYPR1fItzBowzZzeQemXuFdK", "$2b$16$FGoMxKfFO2TEzAg4YQFWpOYQeLTfgFYPR1fItzBowzZzeQemXuFdK",
 	"$2b$31$FGoMxKfFO2TEzAg4YQFWpOYQeLTfgFYPR1fItzBowzZzeQemXuFdK",
 	"{ARGON2ID}$argon2id$v=19$m=524288,t=3,p=1$lWsVCExnjYGYK/Wc2tm2JA$1DFkbb+Womup/T1Uu8CJEX352qIIBkhq98Dj0bPpWaI", // 512 MiB
-	"$argon2id$v=19$m=131073,t=3,p=1$SZ87bWdDl40byKRdqSe/kg$0Ol9U6khSxGjgpZ/CtS+JJPqTFKYkLQJtaApB/lKImo",
+	"$argon2id$v=19$m=262145,t=3,p=1$SZ87bWdDl40byKRdqSe/kg$0Ol9U6khSxGjgpZ/CtS+JJPqTFKYkLQJtaApB/lKImo",
 	"$argon2id$v=19$m=131072,t=17,p=1$SZ87bWdDl40byKRdqSe/kg$0Ol9U6khSxGjgpZ/CtS+JJPqTFKYkLQJtaApB/lKImo",
 	"$argon2id$v=19$m=1024,t=65,p=1$SZ87bWdDl40byKRdqSe/kg$0Ol9U6khSxGjgpZ/CtS+JJPqTFKYkLQJtaApB/lKImo",
 	"$argon2id$v=19$m=65536,t=3,p=65$SZ87bWdDl40byKRdqSe/kg$0Ol9U6khSxGjgpZ/CtS+JJPqTFKYkLQJtaApB/lKImo",
