@@ -2,6 +2,7 @@ package server
 
 import (
 	"usher/internal/account"
+	authhttp "usher/internal/account/http"
 	"usher/internal/account/sql"
 	"usher/internal/imap"
 	"usher/internal/login"
@@ -14,5 +15,9 @@ import (
 var (
 	protocols  = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
 	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
-	accounts   = map[string]account.Driver{"sql": sql.Driver, "any": account.AnyoneDriver}
+	accounts   = map[string]account.Driver{
+		"sql":  sql.Driver,
+		"http": authhttp.Driver,
+		"any":  account.AnyoneDriver,
+	}
 )
