@@ -2,6 +2,7 @@ package server
 
 import (
 	"usher/internal/account"
+	"usher/internal/account/authdaemon"
 	authhttp "usher/internal/account/http"
 	"usher/internal/account/sql"
 	"usher/internal/imap"
@@ -16,8 +17,9 @@ var (
 	protocols  = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
 	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
 	accounts   = map[string]account.Driver{
-		"sql":  sql.Driver,
-		"http": authhttp.Driver,
-		"any":  account.AnyoneDriver,
+		"sql":        sql.Driver,
+		"http":       authhttp.Driver,
+		"authdaemon": authdaemon.Driver,
+		"any":        account.AnyoneDriver,
 	}
 )
