@@ -63,7 +63,7 @@ func seconds(text string) time.Duration {
 // record is what the answer says of the account, or why there is none.
 func (a answer) record(showReason bool) (account.Record, error) {
 	if a.ok {
-		return account.Record{Fields: a.fields, Proven: a.fields["nopassword"] == ""}, nil
+		return account.Record{Fields: a.fields, Proven: !a.unchecked()}, nil
 	}
 	err := fmt.Errorf("%w: the service says %.80q", account.ErrRefused, a.words)
 	if a.seconds > 0 {
@@ -73,6 +73,11 @@ func (a answer) record(showReason bool) (account.Record, error) {
 		err = account.Refusal{Text: a.words[:min(len(a.words), mostWords)], Err: err}
 	}
 	return account.Record{}, err
+}
+
+// unchecked tells whether the service says that it has not looked at the password.
+func (a answer) unchecked() bool {
+	return slices.Contains([]string{"y", "yes", "1", "true"}, strings.ToLower(a.fields["nopassword"]))
 }
 
 const mostWords = 400 // for a client: RFC 9051 §4 and RFC 1939 §3 have lines

@@ -138,7 +138,7 @@ const examineTime = 10 * time.Second // for each service
 
 func (one *service) examine(ctx context.Context) error {
 	a, err := one.get(ctx, nobody)
-	if err == nil && a.ok && a.fields["nopassword"] == "" {
+	if err == nil && a.ok && !a.unchecked() {
 		return fmt.Errorf("it lets %q in with any password: a service that leaves the check to the mail server has to say so, with the header Nopassword: Y", nobody.Name)
 	}
 	return err
