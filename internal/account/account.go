@@ -118,6 +118,18 @@ var (
 	ErrRefused = errors.New("wrong password")
 )
 
+// A Refusal is a refusal with words that the client may see, though it has proved
+// nothing: the administrator allowed it. Login passes them on, on one line.
+type Refusal struct {
+	Text string
+	Err  error // wraps ErrRefused; for the log
+}
+
+func (r Refusal) Error() string { return r.Err.Error() }
+
+// Unwrap gives Err.
+func (r Refusal) Unwrap() error { return r.Err }
+
 // A Directory answers who a name is. It is safe for concurrent use.
 // Lookup returns ErrUnknown if there is no such account, and ErrRefused if it can
 // tell from what the query shows that it is somebody else. Any other error means

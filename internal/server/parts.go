@@ -2,6 +2,8 @@ package server
 
 import (
 	"usher/internal/account"
+	"usher/internal/account/authdaemon"
+	authhttp "usher/internal/account/http"
 	"usher/internal/account/sql"
 	"usher/internal/imap"
 	"usher/internal/login"
@@ -14,5 +16,10 @@ import (
 var (
 	protocols  = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
 	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
-	accounts   = map[string]account.Driver{"sql": sql.Driver, "any": account.AnyoneDriver}
+	accounts   = map[string]account.Driver{
+		"sql":        sql.Driver,
+		"http":       authhttp.Driver,
+		"authdaemon": authdaemon.Driver,
+		"any":        account.AnyoneDriver,
+	}
 )
