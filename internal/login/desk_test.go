@@ -175,6 +175,16 @@ func TestTheAccountsWordsAreOneLine(t *testing.T) {
 	}
 }
 
+// A source may want its words to be seen. They refuse like a wrong password.
+func TestTheSourcesOwnWordsOfARefusalAreShown(t *testing.T) {
+	s := newStage()
+	s.verifier(failing(fmt.Errorf("x: %w", account.Refusal{Text: "pay\r\nfirst", Err: account.ErrRefused})))
+	_, err := s.admit(t)
+	if r := login.RefusalOf(err); r.Text != "pay first" || r.Reason != login.BadLogin {
+		t.Errorf("the client hears %q for %v", r.Text, r.Reason)
+	}
+}
+
 func TestMechanismsAreOfferedWhereTheyAreSafe(t *testing.T) {
 	for _, c := range []struct {
 		name      string

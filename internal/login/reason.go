@@ -68,6 +68,9 @@ func because(r Reason, err error) error {
 	if errors.As(err, &refusal) {
 		return err
 	}
+	if words, ok := errors.AsType[account.Refusal](err); ok { // the source wants them to be seen
+		return &Refusal{Reason: BadLogin, Text: oneLine.Replace(words.Text), Err: err}
+	}
 	if known, ok := reasonOf(err); ok {
 		r = known
 	}
