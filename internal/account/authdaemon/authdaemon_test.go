@@ -337,7 +337,7 @@ func TestTheClientsAddressIsToldIfWanted(t *testing.T) {
 	if err := a.Proof.Check(t.Context(), "secret"); err != nil {
 		t.Errorf("a real authdaemond: %v", err)
 	}
-	if s.Uses()&account.UsesRemote == 0 || !strings.Contains(a.Proof.Identity(), "192.0.2.7") {
+	if s.Uses()&account.UsesRemote == 0 || !strings.Contains((login{s, imap("ann@example.org"), "ann@example.org"}).Identity(), "192.0.2.7") {
 		t.Error("what holds for one address would be remembered for all")
 	}
 	heard := make(chan string, 1)
