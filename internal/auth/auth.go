@@ -100,7 +100,14 @@ func (v verifier) verify(ctx context.Context, name, password string) (sasl.Ident
 	if acct == nil {
 		return sasl.Identity{}, err
 	}
-	return sasl.Identity{Account: acct, Password: password, Proven: acct.Proof != nil}, err
+	id := sasl.Identity{Account: acct, Password: password, Proven: acct.Proof != nil}
+	if !acct.Asked.IsZero() && !v.query.Fresh {
+		id.Again = func(ctx context.Context) (sasl.Identity, error) {
+			v.query.Fresh = true
+			return v.verify(ctx, name, password)
+		}
+	}
+	return id, err
 }
 
 // prove looks a name up and checks its password. What is remembered may be out of

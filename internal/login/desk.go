@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"time"
 
@@ -85,13 +86,11 @@ func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange)
 			return err
 		}
 	}
-	target, err := d.Routes.Place(route.Visit{Protocol: c.Protocol.Info().Name, Remote: c.Remote.Addr(), Account: a.who.Account}) // where to?
-	if err != nil {
-		return a.unplaced(err)
+	if err = a.lead(ctx); err != nil && a.hasMoved(ctx) {
+		err = a.lead(ctx)
 	}
-	a.backend, err = d.openBackend(ctx, target, a.enter) // is anybody there, and may we come in?
 	if err != nil {
-		return a.blame(err)
+		return err
 	}
 	if !a.who.Proven { // a stranger learns nothing of an account, and takes no room from its owner
 		if err := a.permit(ctx); err != nil {
@@ -100,6 +99,36 @@ func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange)
 		}
 	}
 	return nil
+}
+
+// lead takes the login to its server.
+func (a *Admission) lead(ctx context.Context) error {
+	v := route.Visit{Protocol: a.client.Protocol.Info().Name, Remote: a.client.Remote.Addr(), Account: a.who.Account}
+	target, err := a.desk.Routes.Place(v) // where to?
+	if err != nil {
+		return a.unplaced(err)
+	}
+	a.backend, err = a.desk.openBackend(ctx, target, a.enter) // is anybody there, and may we come in?
+	if err != nil {
+		return a.blame(err)
+	}
+	return nil
+}
+
+// hasMoved tells whether the account lives elsewhere than was remembered. Before a
+// login fails for that, its source is asked again.
+func (a *Admission) hasMoved(ctx context.Context) bool {
+	if a.who.Again == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	now, err := a.who.Again(ctx)
+	if err != nil || now.Proven != a.who.Proven || reflect.DeepEqual(now.Account.Place, a.who.Account.Place) {
+		return false
+	}
+	a.who = now
+	return true
 }
 
 // permit tells whether a proven client may have a session, and counts it.

@@ -175,6 +175,43 @@ func TestTheAccountsWordsAreOneLine(t *testing.T) {
 	}
 }
 
+// Who moves a mailbox need not tell anybody: if the server where it was does not let
+// its owner in any more, the source is asked where it is now.
+func TestAMovedMailboxIsFound(t *testing.T) {
+	at := func(host string) *account.Account {
+		return &account.Account{Name: "ann", Place: account.Place{Hosts: []string{host}}}
+	}
+	for _, c := range []struct {
+		name   string
+		now    string
+		proven bool
+		want   bool
+	}{
+		{"moved", "new", false, true},
+		{"moved, and we know the password", "new", true, true},
+		{"not moved", "old", false, false},
+	} {
+		s := newStage()
+		asked := 0
+		s.verifier(func(_, pw string) (sasl.Identity, error) {
+			return sasl.Identity{Account: at("old"), Password: pw, Proven: c.proven, Again: func(context.Context) (sasl.Identity, error) {
+				asked++
+				return sasl.Identity{Account: at(c.now), Password: pw, Proven: c.proven}, nil
+			}}, nil
+		})
+		s.desk.Backends = open(func(ctx context.Context, target route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error) {
+			if strings.Contains(target.Name(), "old") {
+				return nil, login.Refused("old", "", "no such mailbox")
+			}
+			return s.open(ctx, target, enter)
+		})
+		a, err := s.admit(t)
+		if (err == nil) != c.want || asked != 1 {
+			t.Errorf("%s: %v, %v; the source was asked %d times", c.name, a, err, asked)
+		}
+	}
+}
+
 // A source may want its words to be seen. They refuse like a wrong password.
 func TestTheSourcesOwnWordsOfARefusalAreShown(t *testing.T) {
 	s := newStage()

@@ -50,6 +50,9 @@ type Identity struct {
 	Account  *account.Account
 	Password string // as shown by the client
 	Proven   bool   // false: nobody has checked it yet, the backend must
+
+	// Again asks the source what it says now; nil: it was asked just now.
+	Again func(ctx context.Context) (Identity, error)
 }
 
 // Credentials are what usher shows to a backend.
