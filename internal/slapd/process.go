@@ -10,7 +10,9 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -120,6 +122,22 @@ func (s *Server) Freeze() {
 	if err := s.running.signal(syscall.SIGSTOP); err != nil {
 		s.t.Fatalf("freeze slapd: %v", err)
 	}
+	for range 1000 { // its threads stop one after the other, and one might still answer
+		if s.running.stopped() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	s.t.Fatal("freeze slapd: it does not stop")
+}
+
+// stopped tells whether each thread has stopped: its state stands behind its name.
+func (p *process) stopped() bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.slapd.Process.Pid))
+	return !slices.ContainsFunc(threads, func(file string) bool {
+		text, err := os.ReadFile(file)
+		return err == nil && !strings.Contains(string(text), ") T ")
+	})
 }
 
 // Thaw ends a Freeze.
@@ -148,15 +166,28 @@ func (s *Server) waitReady() error {
 	}
 }
 
+// answers tells whether each port is open, and somebody speaks LDAP there.
 func (s *Server) answers() error {
-	for _, at := range []struct{ network, addr string }{{"tcp", s.Addr}, {"tcp", s.TLSAddr}, {"unix", s.Socket}} {
+	for _, at := range []struct{ network, addr string }{{"tcp", s.TLSAddr}, {"unix", s.Socket}} {
 		c, err := net.Dial(at.network, at.addr)
 		if err != nil {
 			return err
 		}
 		c.Close()
 	}
-	return nil
+	c, err := net.Dial("tcp", s.Addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(c, "\x30\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\x00\x80\x00"); err != nil { // an anonymous bind
+		return err
+	}
+	_, err = c.Read(make([]byte, 1))
+	return err
 }
 
 // A runner is whom slapd runs as: never root.

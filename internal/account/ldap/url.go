@@ -1,0 +1,236 @@
+package ldap
+
+import (
+	"cmp"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"usher/internal/account"
+)
+
+// A location is an LDAP URL (RFC 4516): a server, and what may be said of the search.
+//
+// It is read as perdition's URLs are written: %s is the name of the client, and the
+// attributes count by their positions. What RFC 4516 wants percent-encoded may stand as
+// it is, if it is not a question mark.
+type location struct {
+	scheme     string // ldap, ldaps or ldapi
+	host       string // as the certificate has it
+	addr       string // host:port, or the path of a socket
+	base       account.Template
+	attributes []string // "": nothing at this position
+	scope      string
+	filter     account.Template
+}
+
+// positions are the fields that the attributes of a URL are, as in perdition.
+var positions = [...]string{"destuser", "host", "port"}
+
+var scopes = map[string]int{"base": ldap.ScopeBaseObject, "one": ldap.ScopeSingleLevel, "sub": ldap.ScopeWholeSubtree}
+
+// String names the server.
+func (l location) String() string {
+	if l.scheme == "ldapi" {
+		return "ldapi://" + l.addr
+	}
+	return l.scheme + "://" + l.addr
+}
+
+// local tells whether nobody else can listen on the way.
+func (l location) local() bool {
+	ip := net.ParseIP(l.host)
+	return l.scheme == "ldapi" || l.host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// urls are one or several, separated by blanks.
+type urls []location
+
+var (
+	beginnings    = regexp.MustCompile(`(?i)(^|\s)ldap[si]?://`)
+	continuations = regexp.MustCompile(`\\?[ \t]*\r?\n\s*`) // as in perdition.conf
+)
+
+// UnmarshalText reads URLs from a configuration.
+func (u *urls) UnmarshalText(text []byte) error {
+	begins := beginnings.FindAllIndex(text, -1)
+	if len(begins) == 0 || strings.TrimSpace(string(text[:begins[0][0]])) != "" {
+		return errors.New("an LDAP URL begins with ldap://, ldaps:// or ldapi://")
+	}
+	for i, at := range begins {
+		end := len(text)
+		if i+1 < len(begins) {
+			end = begins[i+1][0]
+		}
+		l, err := parseURL(string(text[at[0]:end]))
+		if err != nil {
+			return err
+		}
+		*u = append(*u, l)
+	}
+	return nil
+}
+
+// parseURL reads one. Its errors never show a password that somebody may have written
+// before an @.
+func parseURL(text string) (l location, err error) {
+	text = strings.TrimSpace(continuations.ReplaceAllString(strings.TrimSpace(text), ""))
+	scheme, rest, _ := strings.Cut(text, "://")
+	authority, rest, _ := strings.Cut(rest, "/")
+	l.scheme = strings.ToLower(scheme)
+	if l.scheme == "ldapi" && authority == "" && !strings.Contains(rest, "=") { // ldapi:///run/slapd/ldapi
+		authority, rest = url.PathEscape("/"+rest), ""
+	}
+	if err := l.server(authority); err != nil {
+		return l, err
+	}
+	parts := strings.Split(rest, "?")
+	if len(parts) > 5 {
+		return l, fmt.Errorf("LDAP URL %s: too many question marks: write %%3F for one that belongs to a value", l)
+	}
+	parts = append(parts, "", "", "", "")
+	for _, read := range []error{l.setBase(parts[0]), l.setAttributes(parts[1]), l.setScope(parts[2]), extensions(parts[4]), l.setFilter(parts[3])} {
+		if read != nil {
+			return l, fmt.Errorf("LDAP URL %s: %w", l, read)
+		}
+	}
+	return l, nil
+}
+
+// server reads what stands before the path.
+func (l *location) server(authority string) error {
+	if strings.Contains(authority, "@") {
+		return errors.New("an LDAP URL has no place for a name and a password: use bind_dn and password_file")
+	}
+	if l.scheme == "ldapi" {
+		path, err := url.PathUnescape(authority)
+		if err != nil || path != "" && path[0] != '/' {
+			return fmt.Errorf("%.80q is no path of a socket: write ldapi:///run/slapd/ldapi", authority)
+		}
+		l.addr = cmp.Or(strings.TrimSuffix(path, "/"), "/var/run/slapd/ldapi")
+		return nil
+	}
+	u, err := url.Parse(l.scheme + "://" + authority)
+	if err != nil || u.Host != authority && !strings.Contains(authority, "%") || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%.80q is no host, nor host:port, in an LDAP URL", authority)
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"ldap": "389", "ldaps": "636"}[l.scheme]
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("%.20q is no port, in an LDAP URL", port)
+	}
+	if l.host = u.Hostname(); l.host == "" {
+		l.host = "localhost"
+	}
+	l.addr = net.JoinHostPort(l.host, port)
+	return nil
+}
+
+func (l *location) setBase(text string) error {
+	if text == "" {
+		return nil
+	}
+	text, err := decode(text)
+	if err != nil {
+		return err
+	}
+	var n name
+	err = n.UnmarshalText([]byte(text))
+	l.base = account.Template(n)
+	return err
+}
+
+func (l *location) setAttributes(text string) error {
+	if text == "" || text == "*" {
+		return nil
+	}
+	l.attributes = strings.Split(text, ",")
+	if len(l.attributes) > len(positions) {
+		return fmt.Errorf("%d attributes: only three count, as in perdition (the name towards the backend, the host, the port); use [accounts.map] for others", len(l.attributes))
+	}
+	for i, a := range l.attributes {
+		var checked attribute
+		if a = strings.TrimSpace(a); a != "" {
+			if err := checked.UnmarshalText([]byte(a)); err != nil {
+				return err
+			}
+		}
+		l.attributes[i] = string(checked)
+	}
+	return nil
+}
+
+func (l *location) setScope(text string) error {
+	l.scope = strings.ToLower(strings.TrimSpace(text))
+	if _, ok := scopes[l.scope]; !ok && l.scope != "" {
+		return fmt.Errorf("%.80q is no scope: use base, one or sub", text)
+	}
+	return nil
+}
+
+func (l *location) setFilter(text string) error {
+	if text == "" {
+		return nil
+	}
+	text, err := decode(text)
+	if err != nil {
+		return err
+	}
+	var f filter
+	err = f.UnmarshalText([]byte(text))
+	l.filter = account.Template(f)
+	return err
+}
+
+// extensions refuses those without which the URL would mean something else: all that are
+// critical (RFC 4516 §2), and the two that perdition knew.
+func extensions(text string) error {
+	for item := range strings.SplitSeq(text, ",") {
+		kind, _, _ := strings.Cut(strings.TrimSpace(item), "=")
+		kind, critical := strings.CutPrefix(kind, "!")
+		switch {
+		case slices.Contains([]string{"bindname", "x-bindpw"}, strings.ToLower(kind)):
+			return errors.New("bindname and X-BINDPW: use bind_dn and password_file")
+		case kind != "" && !descriptions.MatchString(kind):
+			return errors.New("what stands behind the fourth question mark is no extension: write %3F for a question mark that belongs to a value")
+		case critical:
+			return fmt.Errorf("the extension !%.80s is critical, and usher knows none: leave it out", kind)
+		}
+	}
+	return nil
+}
+
+// decode takes percent-encoding away, and makes of perdition's %s a variable. "%s" is
+// no percent-encoding, so that it may stand as it is, or as %25s.
+func decode(text string) (string, error) {
+	var b strings.Builder
+	for text != "" {
+		head, tail, _ := strings.Cut(text, "%")
+		b.WriteString(head)
+		if len(head) == len(text) {
+			break
+		}
+		if c, err := hex.DecodeString(tail[:min(2, len(tail))]); err == nil && len(c) == 1 {
+			b.Write(c)
+			text = tail[2:]
+			continue
+		}
+		b.WriteByte('%')
+		text = tail
+	}
+	if !utf8.ValidString(b.String()) || strings.ContainsRune(b.String(), 0) {
+		return "", errors.New("its percent-encoding makes no text (RFC 4516 wants UTF-8)")
+	}
+	return strings.NewReplacer("%%", "%%", "%s", "{user}").Replace(b.String()), nil
+}
