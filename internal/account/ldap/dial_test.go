@@ -96,7 +96,7 @@ func TestAServerThatIsNotThere(t *testing.T) {
 	s := source(t, "url = 'ldapi:///nowhere/ldapi ldap://127.0.0.1:1'\nbase = 'o=x'\nbind = true")
 	for range 2 {
 		_, err := lookup(t, s, "ann")
-		wantError(t, err, "ldapi:///nowhere/ldapi: ")
+		wantError(t, err, "ldapi://%2Fnowhere%2Fldapi: ")
 		wantError(t, err, "no such file or directory")
 		wantError(t, err, "ldap://127.0.0.1:1: ")
 		wantError(t, err, "connection refused")

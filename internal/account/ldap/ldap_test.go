@@ -158,7 +158,7 @@ func TestAnAdministratorSeesTheSearchAsItWasSent(t *testing.T) {
 	if _, err := (&account.Reader{Source: s}).Lookup(t.Context(), account.Query{Name: "a*n", Trace: trace}); !errors.Is(err, account.ErrUnknown) {
 		t.Fatal(err)
 	}
-	want := account.Question{Server: "ldap://" + d.Addr, Text: people + ` Single Level (mail=a\2an) mailhost,userPassword`}
+	want := account.Question{Server: "ldap://" + d.Addr, Text: people + ` one (mail=a\2an) mailhost,userPassword`}
 	if got := trace.Steps[0].Asked; len(got) != 1 || got[0] != want {
 		t.Errorf("asked %+v, want %+v", got, want)
 	}
@@ -207,6 +207,11 @@ func TestKeysThatDoNotGoTogether(t *testing.T) {
 		url + "filter = '(mail={user}'":                                  "is no filter",
 		url + "filter = ''":                                              "is no filter",
 		url + "filter = '(mail={usr})'":                                  "{usr} is no variable",
+		url + "filter = '({name}=x)'":                                    "a variable may stand behind = only",
+		url + "filter = '(|(a=b)({name}=x))'":                            "a variable may stand behind = only",
+		url + "filter = '(cn:{name}:=x)'":                                "a variable may stand behind = only",
+		url + "bind_template = '{name}=x,o=y'":                           "a variable may stand behind = only",
+		url + "bind_template = 'uid=x\\,,{name}=x,o=y'":                  "a variable may stand behind = only",
 		url + "bind_template = '{user}'":                                 "is no DN",
 		url + "map = { host = 'mail host' }":                             `"mail host" cannot be the name of an attribute`,
 		url + "referrals = true":                                         "unknown key",

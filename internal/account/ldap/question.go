@@ -69,7 +69,8 @@ func (k question) varies() bool {
 
 // text is a search as "usher explain" shows it.
 func text(r *ldap.SearchRequest) string {
-	return fmt.Sprintf("%s %s %s %s", r.BaseDN, ldap.ScopeMap[r.Scope], r.Filter, strings.Join(r.Attributes, ","))
+	words := [...]string{ldap.ScopeBaseObject: "base", ldap.ScopeSingleLevel: "one", ldap.ScopeWholeSubtree: "sub"}
+	return fmt.Sprintf("%s %s %s %s", r.BaseDN, words[r.Scope], r.Filter, strings.Join(r.Attributes, ","))
 }
 
 // only is the one entry that a search has found. err is what the server answered, or

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"strings"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -37,6 +38,9 @@ func (n *name) UnmarshalText(text []byte) error {
 	if err != nil || len(dn.RDNs) == 0 {
 		return fmt.Errorf(`%.80q is no DN, such as "ou=people,dc=example,dc=org"`, text)
 	}
+	if !inValues(t, ",+;") {
+		return fmt.Errorf(`%.80q: a variable may stand behind = only, as in "uid={name},ou=people,dc=example,dc=org"`, text)
+	}
 	*n = name(t)
 	return nil
 }
@@ -56,9 +60,27 @@ func (f *filter) UnmarshalText(text []byte) error {
 	if _, err := ldap.CompileFilter(t.Expand(sample(), ldap.EscapeFilter)); err != nil {
 		return fmt.Errorf(`%.80q is no filter, such as "(&(mail={user})(status=active))": %w`, text, unwrap(err))
 	}
+	if !inValues(t, "()") {
+		return fmt.Errorf(`%.80q: a variable may stand behind = only, as in "(mail={user})"`, text)
+	}
 	*f = filter(t)
 	return nil
 }
+
+// inValues tells whether all variables stand in values: only there is a name escaped
+// enough. A value begins with = and ends at one of the separators.
+func inValues(t account.Template, separators string) bool {
+	before := ""
+	for _, p := range t {
+		if p.Variable != "" && !strings.Contains(before[strings.LastIndexAny(before, separators)+1:], "=") {
+			return false
+		}
+		before += escaped.ReplaceAllString(p.Text, "")
+	}
+	return true
+}
+
+var escaped = regexp.MustCompile(`\\.`)
 
 // sample is a query in which every variable has a value.
 func sample() account.Query {

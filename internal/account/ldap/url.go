@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -38,12 +40,12 @@ var positions = [...]string{"destuser", "host", "port"}
 
 var scopes = map[string]int{"base": ldap.ScopeBaseObject, "one": ldap.ScopeSingleLevel, "sub": ldap.ScopeWholeSubtree}
 
-// String names the server.
+// String names the server, as it can be given to ldapsearch -H.
 func (l location) String() string {
 	if l.scheme == "ldapi" {
-		return "ldapi://" + l.addr
+		return "ldapi://" + url.PathEscape(l.addr)
 	}
-	return l.scheme + "://" + l.addr
+	return l.scheme + "://" + strings.ReplaceAll(l.addr, "%", "%25")
 }
 
 // local tells whether nobody else can listen on the way.
@@ -57,6 +59,7 @@ type urls []location
 
 var (
 	beginnings    = regexp.MustCompile(`(?i)(^|\s)ldap[si]?://`)
+	hosts         = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 	continuations = regexp.MustCompile(`\\?[ \t]*\r?\n\s*`) // as in perdition.conf
 )
 
@@ -112,11 +115,13 @@ func (l *location) server(authority string) error {
 		return errors.New("an LDAP URL has no place for a name and a password: use bind_dn and password_file")
 	}
 	if l.scheme == "ldapi" {
-		path, err := url.PathUnescape(authority)
-		if err != nil || path != "" && path[0] != '/' {
+		socket, err := url.PathUnescape(authority)
+		if err != nil || socket != "" && socket[0] != '/' {
 			return fmt.Errorf("%.80q is no path of a socket: write ldapi:///run/slapd/ldapi", authority)
 		}
-		l.addr = cmp.Or(strings.TrimSuffix(path, "/"), "/var/run/slapd/ldapi")
+		if l.addr = path.Clean("/" + socket); l.addr == "/" {
+			l.addr = "/var/run/slapd/ldapi"
+		}
 		return nil
 	}
 	u, err := url.Parse(l.scheme + "://" + authority)
@@ -130,8 +135,10 @@ func (l *location) server(authority string) error {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return fmt.Errorf("%.20q is no port, in an LDAP URL", port)
 	}
-	if l.host = u.Hostname(); l.host == "" {
-		l.host = "localhost"
+	l.host = cmp.Or(u.Hostname(), "localhost")
+	ip, err := netip.ParseAddr(l.host)
+	if literal := err == nil && (ip.Zone() == "" || hosts.MatchString(ip.Zone())); !literal && !hosts.MatchString(l.host) {
+		return fmt.Errorf("%.80q is no host, in an LDAP URL", l.host)
 	}
 	l.addr = net.JoinHostPort(l.host, port)
 	return nil
