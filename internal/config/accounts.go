@@ -34,8 +34,9 @@ func (c *Config) adopt() {
 // The struct has the same tags as those of this package: toml, default, oneof,
 // required. Since drivers do not import config they have no Path and no Secret:
 // as:"path" makes a string a file name, relative to the folder of usher.toml,
-// and as:"secret" makes it a secret, with a KEY_file beside it. time.Duration
-// and whatever has UnmarshalText are read from text.
+// as:"secret" makes it a secret, with a KEY_file beside it, and as:"list" lets text
+// stand for a list of one. time.Duration and whatever has UnmarshalText are read
+// from text.
 func (a Accounts) Decode(into any) error {
 	v := reflect.ValueOf(into)
 	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {

@@ -157,6 +157,23 @@ func TestDecodeAccounts(t *testing.T) {
 	equal(t, "secret", settings.Secret, "p")
 }
 
+func TestTextMayStandForAListOfOne(t *testing.T) {
+	c := parse(t, "[[accounts]]\ntype = 'x'\nurl = 'a'\nhosts = ['b', 'c']\n")
+	var settings struct {
+		URL   []string `toml:"url" as:"list"`
+		Hosts []string `toml:"hosts" as:"list"`
+		Other []string `toml:"other" as:"list" default:"d"`
+		None  []string `toml:"none" as:"list"`
+	}
+	if err := c.Accounts[0].Decode(&settings); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "url", settings.URL, []string{"a"})
+	equal(t, "hosts", settings.Hosts, []string{"b", "c"})
+	equal(t, "other", settings.Other, []string{"d"})
+	equal(t, "none", settings.None, nil)
+}
+
 func TestDecodeAccountsMistakes(t *testing.T) {
 	c := parse(t, "[[accounts]]\ntype = 'x'\npth = 'users'\nscope = 'subb'\n")
 	var settings struct {

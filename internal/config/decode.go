@@ -138,6 +138,11 @@ func (d *decoder) number(into reflect.Value, from any, key string) {
 
 func (d *decoder) list(into reflect.Value, from any, key string, tag reflect.StructTag) {
 	items, ok := from.([]any)
+	if _, isText := from.(string); isText && tag.Get("as") == "list" {
+		into.Set(reflect.MakeSlice(into.Type(), 1, 1))
+		d.value(into.Index(0), from, key, "")
+		return
+	}
 	if !ok && into.Type().Elem().Kind() == reflect.Struct {
 		d.mistype(key, from, "a list of tables", fmt.Sprintf("write it as [[%s]]", key))
 		return

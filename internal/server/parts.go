@@ -4,6 +4,7 @@ import (
 	"usher/internal/account"
 	"usher/internal/account/authdaemon"
 	authhttp "usher/internal/account/http"
+	"usher/internal/account/ldap"
 	"usher/internal/account/sql"
 	"usher/internal/imap"
 	"usher/internal/login"
@@ -18,6 +19,7 @@ var (
 	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
 	accounts   = map[string]account.Driver{
 		"sql":        sql.Driver,
+		"ldap":       ldap.Driver,
 		"http":       authhttp.Driver,
 		"authdaemon": authdaemon.Driver,
 		"any":        account.AnyoneDriver,
