@@ -145,6 +145,6 @@ type Proof interface {
 	// error means that it could not tell.
 	Check(ctx context.Context, password string) error
 	// Identity says by what it decides, such as a hash or a DN: of the same kind
-	// and with the same identity, two decide alike.
+	// and with the same identity, two decide alike. "" if it does not say.
 	Identity() string
 }

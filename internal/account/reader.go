@@ -89,7 +89,7 @@ func (r *Reader) account(rec Record, q Query) (*Account, error) {
 	q.Trace.change(func(s *Step) { s.Fields = rec.Fields })
 	a, err := r.set(rec.Fields, q).account(q.Name, r.proof(rec, q))
 	if err != nil {
-		return nil, err
+		return nil, Final(err)
 	}
 	a.Source = r.Name
 	a.Memory = r.memory(a.Name)
