@@ -18,6 +18,7 @@ check: fmt vet lint unit
 
 packages:
 	@scripts/packages
+	@scripts/courier
 
 fmt:
 	@files=$$($(TOOL) gofumpt -l .); test -z "$$files" || { echo "not formatted (run: make format):"; echo "$$files"; exit 1; }
