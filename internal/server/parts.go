@@ -3,6 +3,7 @@ package server
 import (
 	"usher/internal/account"
 	"usher/internal/account/sql"
+	"usher/internal/account/userdb"
 	"usher/internal/imap"
 	"usher/internal/login"
 	"usher/internal/pop3"
@@ -14,5 +15,9 @@ import (
 var (
 	protocols  = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
 	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
-	accounts   = map[string]account.Driver{"sql": sql.Driver, "any": account.AnyoneDriver}
+	accounts   = map[string]account.Driver{
+		"sql":    sql.Driver,
+		"userdb": userdb.Driver,
+		"any":    account.AnyoneDriver,
+	}
 )
