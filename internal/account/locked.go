@@ -23,8 +23,8 @@ func (l Locked) Identity() string { return "locked" }
 // IsLocked tells whether a stored password is one that nothing fits: an empty one, or
 // one that passwd(1) or useradd(8) has made unreadable: "!…", "*…".
 func IsLocked(stored string) bool {
-	if scheme, rest, ok := strings.Cut(stored, "}"); ok && strings.EqualFold(scheme, "{CRYPT") {
-		stored = rest
+	if scheme, rest, ok := strings.Cut(stored, "}"); ok && strings.HasPrefix(scheme, "{") && strings.HasSuffix(strings.ToUpper(scheme), "CRYPT") {
+		stored = rest // of CRYPT, SHA512-CRYPT, …
 	}
 	return stored == "" || stored[0] == '!' || stored[0] == '*'
 }

@@ -22,8 +22,8 @@ func TestALockedAccountIsKnownAndNobodyGetsIn(t *testing.T) {
 
 func TestPasswordsThatNothingFitsAreTold(t *testing.T) {
 	for stored, want := range map[string]bool{
-		"": true, "!": true, "!!": true, "*": true, "*LK*": true, "!$6$salt$hash": true, "{CRYPT}!$6$salt$hash": true, "{crypt}*": true, "{CRYPT}": true,
-		"x": false, "$6$salt$hash": false, "{PLAIN}!secret": false, "{PLAIN}*": false, "{SSHA}abc=": false, "a}!": false, "}!": false,
+		"": true, "!": true, "!!": true, "*": true, "*LK*": true, "!$6$salt$hash": true, "{CRYPT}!$6$salt$hash": true, "{crypt}*": true, "{CRYPT}": true, "{SHA512-CRYPT}!$6$salt$hash": true,
+		"x": false, "$6$salt$hash": false, "{PLAIN}!secret": false, "{PLAIN}*": false, "{SSHA}abc=": false, "a}!": false, "}!": false, "CRYPT}!": false,
 	} {
 		if IsLocked(stored) != want {
 			t.Errorf("%q: %t", stored, !want)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"usher/internal/account"
+	"usher/internal/account/passwd"
 	"usher/internal/account/sql"
 	"usher/internal/account/userdb"
 	"usher/internal/imap"
@@ -18,6 +19,7 @@ var (
 	accounts   = map[string]account.Driver{
 		"sql":    sql.Driver,
 		"userdb": userdb.Driver,
+		"passwd": passwd.Driver,
 		"any":    account.AnyoneDriver,
 	}
 )

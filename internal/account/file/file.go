@@ -9,6 +9,7 @@ package file
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -40,7 +41,12 @@ type Format struct {
 	Name func(line string) (string, error)
 	// Private are permissions that no file should give, for there are passwords in it.
 	Private fs.FileMode
+	// Plain: the path is that of a file, and a folder is refused with ErrNoFile.
+	Plain bool
 }
+
+// ErrNoFile says that a path does not lead to a file.
+var ErrNoFile = errors.New("is not a file")
 
 // Open reads a file or folder. It fails if that cannot be done; lines that are wrong
 // are left out, and in Notes.
@@ -87,14 +93,23 @@ func (l *Lines) Path() string { return l.path }
 // many more.
 func (l *Lines) Notes() []string { return l.table.Load().notes.texts() }
 
-// Examine reads the files as they are now and reports what is wrong with them, as an
-// account.Examiner does. What is served stays as it is.
-func (l *Lines) Examine(report func(what string, err error)) {
-	s, err := l.read()
-	if err == nil {
-		err = s.table.notes.err()
+// Examine implements account.Examiner: it reads the files as they are now. What is
+// served stays as it is.
+func (l *Lines) Examine(ctx context.Context, report func(what string, err error)) {
+	done := make(chan error, 1)
+	go func() {
+		s, err := l.read()
+		if err == nil {
+			err = s.table.notes.err()
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		report(l.path, err)
+	case <-ctx.Done():
+		report(l.path, fmt.Errorf("its disk does not answer: %w", ctx.Err()))
 	}
-	report(l.path, err)
 }
 
 // Close waits for a look that is under way, but not for a disk that does not answer.

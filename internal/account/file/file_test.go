@@ -82,24 +82,20 @@ func (l *Lines) want(t *testing.T, name, line string) {
 	}
 }
 
-// soon waits until a name has a line, for as long as a file may be old.
+// soon waits until a name has a line.
 func (l *Lines) soon(t *testing.T, name, line string) {
 	t.Helper()
-	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+	soon(t, fmt.Sprintf("%s has the line %q", name, line), func() bool {
 		got, _ := l.Find(t.Context(), name)
-		if got == line {
-			return
-		}
-		if time.Since(began) > 5*time.Second {
-			t.Fatalf("Find(%q) = %q after %v; want %q", name, got, time.Since(began), line)
-		}
-	}
+		return got == line
+	})
 }
 
+// soon waits for as long as a file may be old, and for a busy machine.
 func soon(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for began := time.Now(); !is(); time.Sleep(20 * time.Millisecond) {
-		if time.Since(began) > 5*time.Second {
+		if time.Since(began) > 15*time.Second {
 			t.Fatalf("after %v not yet: %s", time.Since(began), what)
 		}
 	}
@@ -231,15 +227,21 @@ func TestWhatCannotBeReadAtTheStartIsAnError(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none"): "no such file",
 		dir:                        "no file is in the folder",
-		"/dev/null":                "neither a file nor a folder",
+		"/dev/null":                "is not a file",
 	} {
 		if _, err := Open(t.Context(), path, colons, slog.Default()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %q", path, err, want)
 		}
 	}
+	plain := colons
+	plain.Plain = true
+	write(t, filepath.Join(dir, "f"), "ann:1\n")
+	if _, err := Open(t.Context(), dir, plain, slog.Default()); !errors.Is(err, ErrNoFile) {
+		t.Error(err)
+	}
 }
 
-func TestAChangedFileIsReadWithinFiveSeconds(t *testing.T) {
+func TestAChangedFileIsReadSoon(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f")
 	write(t, path, "ann:1\n")
@@ -261,6 +263,9 @@ func TestTheFirstWhoAsksAfterALongTimeGetsTheNewFile(t *testing.T) {
 	write(t, path, "ann:1\n")
 	l, _ := open(t, path)
 	place(t, path, "ann:2\n")
+	if err := os.Chtimes(path, time.Time{}, time.Now().Add(-time.Minute)); err != nil {
+		t.Fatal(err)
+	}
 	l.mu.Lock()
 	l.looked = time.Now().Add(-time.Hour)
 	l.mu.Unlock()
@@ -313,17 +318,43 @@ func TestAHalfWrittenFileIsNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	for _, part := range []string{"", "ann:", "2\nbo", "b:"} { // more than a second
+	began, last := time.Now(), time.Now()
+	for _, part := range []string{"ann:", "2\nbo", "b:"} { // more than a second
 		fmt.Fprint(f, part)
-		for range 16 {
-			l.want(t, "bob", "bob:1")
+		for range 20 {
+			line, _ := l.Find(t.Context(), "bob")
+			if time.Since(last) > quiet || time.Since(began) > waitMost {
+				t.Skip("this machine is too busy to write without a rest")
+			}
+			if line != "bob:1" {
+				t.Errorf("bob is %q", line)
+			}
 			time.Sleep(20 * time.Millisecond)
 		}
-		l.want(t, "ann", "ann:1")
+		last = time.Now()
 	}
 	fmt.Fprint(f, "2\n")
 	l.soon(t, "bob", "bob:2")
 	l.want(t, "ann", "ann:2")
+}
+
+// Editors that take the old file away before they write the new one.
+func TestAFileThatIsAwayForAMomentIsNotForgotten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	write(t, a, "ann:1\n")
+	write(t, b, "bob:1\n")
+	l, _ := open(t, dir)
+	time.Sleep(lookEvery) // the next question is a look
+	if err := os.Rename(b, b+"~"); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); time.Since(began) < quiet/2; time.Sleep(10 * time.Millisecond) {
+		l.want(t, "bob", "bob:1")
+	}
+	write(t, b, "bob:2\n")
+	l.soon(t, "bob", "bob:2")
 }
 
 // What never comes to rest is read at last, as a whole.
@@ -333,15 +364,13 @@ func TestAFileThatIsWrittenWithoutEndIsReadAllTheSame(t *testing.T) {
 	write(t, path, "ann:1\n")
 	l, _ := open(t, path)
 	write(t, path, "ann:2\n")
-	for began := time.Now(); time.Since(began) < 5*time.Second; time.Sleep(200 * time.Millisecond) {
+	soon(t, "it is read", func() bool {
 		if err := os.Chtimes(path, time.Time{}, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		if line, _ := l.Find(t.Context(), "ann"); line == "ann:2" {
-			return
-		}
-	}
-	t.Error("it was not read within five seconds")
+		line, _ := l.Find(t.Context(), "ann")
+		return line == "ann:2"
+	})
 }
 
 // A disk that does not answer holds nobody up for long.

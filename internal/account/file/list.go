@@ -23,19 +23,19 @@ type one struct {
 }
 
 // list finds the files: that of the path, or all in the folder.
-func list(path string) ([]one, error) {
-	info, err := os.Stat(path)
+func (l *Lines) list() ([]one, error) {
+	info, err := os.Stat(l.path)
 	switch {
 	case err != nil:
 		return nil, err
 	case info.Mode().IsRegular():
-		return []one{{path, info}}, nil
-	case !info.IsDir():
-		return nil, fmt.Errorf("%s is neither a file nor a folder", path)
+		return []one{{l.path, info}}, nil
+	case !info.IsDir() || l.format.Plain:
+		return nil, fmt.Errorf("%s %w", l.path, ErrNoFile)
 	}
-	files, err := listFolder(nil, path, 0)
+	files, err := listFolder(nil, l.path, 0)
 	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("no file is in the folder %s", path) // rather not mounted than meant
+		err = fmt.Errorf("no file is in the folder %s", l.path) // rather not mounted than meant
 	}
 	return files, err
 }
@@ -101,15 +101,21 @@ func (f one) isFresh(now time.Time) bool {
 	return age >= 0 && age < quiet
 }
 
-// beingWritten tells whether a file that was there before is changing in place. What
-// is renamed into its place was written before.
-func beingWritten(files, before []one, now time.Time) bool {
-	known := make(map[string]one, len(before))
+// restless tells whether files are rather changing than changed, so that it is better
+// to look again soon: one has just been written, or one has gone, perhaps only until
+// an editor has put the new one there. since is for how long they have been other
+// files than before.
+func restless(files, before []one, now time.Time, since time.Duration) bool {
+	gone := make(map[string]one, len(before))
 	for _, f := range before {
-		known[f.path] = f
+		gone[f.path] = f
 	}
-	return slices.ContainsFunc(files, func(f one) bool {
-		old, was := known[f.path]
-		return was && f.isFresh(now) && !f.same(old) && os.SameFile(f.info, old.info)
-	})
+	for _, f := range files {
+		old, was := gone[f.path]
+		if changed := !was || !f.same(old); changed && f.isFresh(now) {
+			return since < waitMost
+		}
+		delete(gone, f.path)
+	}
+	return len(gone) > 0 && since < quiet
 }

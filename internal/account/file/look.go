@@ -12,7 +12,7 @@ const (
 	patience  = time.Second     // … until it has taken so long
 	frozen    = 5 * time.Second // a look that takes so long is worth a line in the log
 
-	quiet    = time.Second     // a file written in place is read once nobody has written for so long …
+	quiet    = time.Second     // a file is read anew once nobody has written to it for so long …
 	waitMost = 3 * time.Second // … or that has been waited for so long
 )
 
@@ -80,7 +80,7 @@ type watched struct {
 // update reads the files if they have changed and can be relied on. An error leaves
 // the last good state.
 func (l *Lines) update(w *watched) error {
-	files, err := list(l.path)
+	files, err := l.list()
 	if err != nil {
 		return err
 	}
@@ -92,7 +92,7 @@ func (l *Lines) update(w *watched) error {
 	if w.changed.IsZero() {
 		w.changed = now
 	}
-	if beingWritten(files, w.state.files, now) && now.Sub(w.changed) < waitMost {
+	if restless(files, w.state.files, now, now.Sub(w.changed)) {
 		return nil
 	}
 	s, err := l.read()

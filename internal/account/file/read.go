@@ -28,7 +28,7 @@ func isChanging(err error) bool { return errors.Is(err, errChanging) }
 // read reads all files as a whole, or fails.
 func (l *Lines) read() (*state, error) {
 	began := time.Now()
-	files, err := list(l.path)
+	files, err := l.list()
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (l *Lines) read() (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	again, err := list(l.path)
+	again, err := l.list()
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,3 @@ func (s *Source) Nearby() bool { return true }
 
 // Uses tells that there can be passwords for each protocol.
 func (s *Source) Uses() account.Uses { return account.UsesProtocol }
-
-// Examine implements account.Examiner.
-func (s *Source) Examine(_ context.Context, report func(string, error)) { s.Lines.Examine(report) }
