@@ -6,7 +6,7 @@ import "github.com/spf13/cobra"
 // "completion".
 func commands() []*cobra.Command {
 	return []*cobra.Command{
-		serveCommand(), checkCommand(), accountCommand(), hashCommand(), demoCommand(), manCommand(), versionCommand(),
-		explainCommand(), whoCommand(), kickCommand(), statusCommand(), reloadCommand(), upgradeCommand(), stopCommand(),
+		serveCommand(), checkCommand(), explainCommand(), accountCommand(), userdbCommand(), hashCommand(), demoCommand(), manCommand(), versionCommand(),
+		whoCommand(), kickCommand(), statusCommand(), reloadCommand(), upgradeCommand(), stopCommand(),
 	}
 }

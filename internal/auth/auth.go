@@ -163,6 +163,9 @@ func (a *Auth) check(ctx context.Context, acct *account.Account, password string
 // processors, so many others wait, and for the rest there is no time.
 func (a *Auth) ask(ctx context.Context, p account.Proof, password string) error {
 	h, isHash := p.(account.Hashed)
+	if _, locked := p.(account.Locked); locked {
+		return a.pretend(ctx, password, p.Check(ctx, password)) // nor does it show that it is locked
+	}
 	if !isHash {
 		return p.Check(ctx, password)
 	}

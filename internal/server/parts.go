@@ -5,7 +5,9 @@ import (
 	"usher/internal/account/authdaemon"
 	authhttp "usher/internal/account/http"
 	"usher/internal/account/ldap"
+	"usher/internal/account/passwd"
 	"usher/internal/account/sql"
+	"usher/internal/account/userdb"
 	"usher/internal/imap"
 	"usher/internal/login"
 	"usher/internal/pop3"
@@ -20,6 +22,8 @@ var (
 	accounts   = map[string]account.Driver{
 		"sql":        sql.Driver,
 		"ldap":       ldap.Driver,
+		"userdb":     userdb.Driver,
+		"passwd":     passwd.Driver,
 		"http":       authhttp.Driver,
 		"authdaemon": authdaemon.Driver,
 		"any":        account.AnyoneDriver,

@@ -1,0 +1,32 @@
+package account
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestALockedAccountIsKnownAndNobodyGetsIn(t *testing.T) {
+	p := Locked{Why: "its password is locked"}
+	for _, pw := range []string{"", "!", "*", "secret"} {
+		if err := p.Check(t.Context(), pw); !errors.Is(err, ErrRefused) {
+			t.Errorf("%q: %v", pw, err)
+		}
+	}
+	m := &Memory{secret: newSecret(), times: Times{Good: time.Hour, Stale: time.Hour}}
+	m.Keep(Hashed{Hashes: []string{"{PLAIN}secret"}}, "secret")
+	if m.Knows(p, "secret", false) || m.Knows(p, "secret", true) {
+		t.Error("a password that was right before opens it")
+	}
+}
+
+func TestPasswordsThatNothingFitsAreTold(t *testing.T) {
+	for stored, want := range map[string]bool{
+		"": true, "!": true, "!!": true, "*": true, "*LK*": true, "!$6$salt$hash": true, "{CRYPT}!$6$salt$hash": true, "{crypt}*": true, "{CRYPT}": true, "{SHA512-CRYPT}!$6$salt$hash": true,
+		"x": false, "$6$salt$hash": false, "{PLAIN}!secret": false, "{PLAIN}*": false, "{SSHA}abc=": false, "a}!": false, "}!": false, "CRYPT}!": false,
+	} {
+		if IsLocked(stored) != want {
+			t.Errorf("%q: %t", stored, !want)
+		}
+	}
+}
