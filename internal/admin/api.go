@@ -18,6 +18,7 @@ import (
 //	GET  /v1/status
 //	GET  /v1/sessions?user=&session=&backend=
 //	POST /v1/kick      a Selector, not empty
+//	POST /v1/flush     {"user": "ann@example.org"}; without user, everybody
 //	POST /v1/reload
 //	POST /v1/upgrade
 //	POST /v1/stop      {"drain": "10m"}; without drain, the configured grace
@@ -39,6 +40,8 @@ func (a api) endpoint(path string) (method string, do func(question) (any, error
 		return http.MethodGet, a.sessions
 	case "/v1/kick":
 		return http.MethodPost, a.kick
+	case "/v1/flush":
+		return http.MethodPost, a.flush
 	case "/v1/reload":
 		return http.MethodPost, a.reload
 	case "/v1/upgrade":
