@@ -99,7 +99,9 @@ func (c *Cache) join(s subject, q Query, now time.Time) (*question, error) {
 	defer c.mu.Unlock()
 	it := c.asking[s]
 	switch {
-	case it == nil && (len(c.asking) >= mostQuestions || c.ctx.Err() != nil):
+	case c.ctx.Err() != nil:
+		return nil, fmt.Errorf("accounts %q: user %.80q: nobody is asked any more: %w", c.reader.Name, q.Name, c.ctx.Err())
+	case it == nil && len(c.asking) >= mostQuestions:
 		return nil, fmt.Errorf("accounts %q: user %.80q: %d questions wait for an answer: the source is too slow", c.reader.Name, q.Name, len(c.asking))
 	case it == nil:
 		it = newQuestion(q)

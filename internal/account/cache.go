@@ -129,7 +129,9 @@ func (c *Cache) stale(k key, q Query, why error) (*Account, error) {
 // Close ends the questions that are on their way, saves what outlives the process, and
 // closes the Reader. Nobody may ask any more.
 func (c *Cache) Close() error {
+	c.mu.Lock() // no question begins from now on
 	c.cancel()
+	c.mu.Unlock()
 	c.questions.Wait()
 	c.disk.save()
 	c.Rest()

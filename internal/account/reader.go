@@ -104,10 +104,7 @@ func possible(name string) bool {
 // account makes an account of what a source said.
 func (r *Reader) account(rec Record, q Query) (found, error) {
 	q.Trace.change(func(s *Step) { s.Fields = rec.Fields })
-	fields, err := r.set(rec.Fields, q)
-	if err != nil {
-		return found{}, err
-	}
+	fields := r.set(rec.Fields, q)
 	a, err := r.make(fields, q.Name, r.proof(rec, q))
 	return found{a, fields}, err
 }
@@ -136,9 +133,9 @@ func (r *Reader) proof(rec Record, q Query) Proof {
 }
 
 // set applies the templates.
-func (r *Reader) set(f Fields, q Query) (Fields, error) {
+func (r *Reader) set(f Fields, q Query) Fields {
 	if len(r.Set) == 0 {
-		return f, nil
+		return f
 	}
 	said := f.canonical()
 	out := maps.Clone(said)
@@ -151,7 +148,7 @@ func (r *Reader) set(f Fields, q Query) (Fields, error) {
 		out[FieldName(name)] = v
 	}
 	q.Trace.change(func(s *Step) { s.Set = out })
-	return out, nil
+	return out
 }
 
 // fill writes the template for an answer. It is nothing if one of its fields is: half a

@@ -196,15 +196,16 @@ func (c *Cache) Inherit(before *Cache) {
 }
 
 // adopt remembers an account from another time, to be used only while the source
-// cannot tell.
-func (c *Cache) adopt(k key, a *Account, f Fields) {
-	if age := time.Since(a.Asked); age >= c.times.Stale || age < -time.Minute {
-		return
+// cannot tell. It tells whether it has: what is too old is of no use.
+func (c *Cache) adopt(k key, a *Account, f Fields) bool {
+	if age := time.Since(a.Asked); age >= c.times.Stale || age < -time.Minute { // or the clock was turned back
+		return false
 	}
 	if c.disk == nil {
 		f = nil
 	}
-	c.store.known.SetIfAbsent(k, &entry{account: a, fields: f, old: true})
+	_, set := c.store.known.SetIfAbsent(k, &entry{account: a, fields: f, old: true})
+	return set
 }
 
 // CacheStats say what a Cache has done since it began, and what it holds.

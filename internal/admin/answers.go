@@ -82,6 +82,9 @@ func (f flush) user() (string, error) {
 }
 
 func (a api) flush(q question) (any, error) {
+	if len(q.query) > 0 { // else ?user=ann would mean everybody
+		return nil, malformed(errors.New("the user of a flush stands in the body, as JSON"))
+	}
 	var f flush
 	if err := q.into(&f); err != nil {
 		return nil, err

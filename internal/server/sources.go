@@ -54,6 +54,9 @@ func (b *builder) source(key string, a config.Accounts) source {
 	open, err := driver(a.Decode)
 	b.found(key, err)
 	s.open = open
+	if a.Cache.Disk && a.Cache.Stale == 0 {
+		b.warn("set stale, or leave disk out", key+".cache.disk", "with stale = \"0s\" nothing is kept on the disk")
+	}
 	for i, text := range a.Keys {
 		t, err := account.ParseTemplate(text)
 		b.found(fmt.Sprintf("%s.keys[%d]", key, i), err)

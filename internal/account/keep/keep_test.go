@@ -233,7 +233,7 @@ func FuzzRead(f *testing.F) {
 		if err != nil && !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%v", err)
 		}
-		if err == nil && len(sealed) != len(magic)+saltSize+len(text)+16*(max(1, (len(text)+chunk-1)/chunk)) {
+		if err == nil && len(sealed) != len(magic)+saltSize+len(text)+16*max(1, (len(text)+chunk-1)/chunk) {
 			t.Errorf("%d bytes are read of %d", len(text), len(sealed))
 		}
 	})
