@@ -25,12 +25,14 @@ type running struct {
 	upgrade  error
 	stop     func()
 	drain    time.Duration
+	flushed  map[string]int // entries of users; "": of all
+	sources  []admin.Source
 }
 
 func (r *running) Process() admin.Process {
 	return admin.Process{
 		PID: os.Getpid(), Version: "1.2", State: admin.Serving, Since: morning,
-		Sessions: len(r.sessions), Conversations: 3, Descriptors: 70, DescriptorLimit: 20000,
+		Sessions: len(r.sessions), Conversations: 3, Descriptors: 70, DescriptorLimit: 20000, Sources: r.sources,
 	}
 }
 
@@ -48,6 +50,8 @@ func (r *running) Explain(_ context.Context, q admin.Riddle) (admin.Explanation,
 }
 
 func (r *running) Kick(who admin.Selector) int { return len(r.Sessions(who)) }
+
+func (r *running) Flush(user string) int { return r.flushed[user] }
 
 func (r *running) Reload(context.Context) error { return r.reload }
 
@@ -143,6 +147,7 @@ func TestJSONDoesNothingToATerminal(t *testing.T) {
 
 func TestAnAdministratorAsksTheRunningUsher(t *testing.T) {
 	path, r := runUsher(t)
+	r.flushed = map[string]int{"": 7, "ann": 1}
 	pid := strconv.Itoa(os.Getpid())
 	for _, c := range []struct {
 		args            string
@@ -157,6 +162,9 @@ func TestAnAdministratorAsksTheRunningUsher(t *testing.T) {
 		{"kick --session b0", "kicked 1 session\n", "", 0},
 		{"kick --backend north", "", "nobody like that is logged in\n", 1},
 		{"kick ann@example.org --backend west", "", "nobody like that is logged in\n", 1},
+		{"flush", "flushed 7 entries\n", "", 0},
+		{"flush ann", "flushed 1 entry\n", "", 0},
+		{"flush carl", "flushed 0 entries\n", "", 0},
 		{"reload", "", "", 0},
 		{"upgrade", "4711\n", "", 0},
 		{"status", "" +
@@ -174,6 +182,27 @@ func TestAnAdministratorAsksTheRunningUsher(t *testing.T) {
 	}
 	if out, complaints, status := ask(t, path, "upgrade"); out != "" || complaints != "it did not come up\n" || status != statusNo {
 		t.Errorf("upgrade says %q and %q, status %d", out, complaints, status)
+	}
+}
+
+func TestStatusShowsSourcesAndWhichOfTheirServersFail(t *testing.T) {
+	path, r := runUsher(t)
+	r.sources = []admin.Source{
+		{Name: "sql"},
+		{Name: "l dap", Entries: 120, Unknown: 3, Hits: 999, Misses: 1, Stale: 4, Oldest: 5400, Servers: []admin.SourceServer{
+			{Server: "ldap1", Well: true, Since: morning}, {Server: "ldap2", Since: morning, Error: "refused\x1b[2J"},
+		}},
+	}
+	out, complaints, status := ask(t, path, "status")
+	_, out, _ = strings.Cut(out, "\n\n")
+	pid := strconv.Itoa(os.Getpid())
+	want := "" +
+		"PID" + strings.Repeat(" ", len(pid)-1) + "SOURCE   ENTRIES  UNKNOWN  HITS  MISSES  HIT RATIO  STALE  OLDEST   SERVERS\n" +
+		pid + "  sql      0        0        0     0       -          0      0s       -\n" +
+		pid + "  \"l dap\"  120      3        999   1       99%        4      1h30m0s  1 of 2 well\n" +
+		"\n\"l dap\": ldap2 is down since 2026-11-20 09:05:00: refused [2J\n"
+	if out != want || complaints != "" || status != 0 {
+		t.Errorf("usher status prints\n%s%sstatus %d, want\n%s", out, complaints, status, want)
 	}
 }
 
@@ -236,7 +265,7 @@ func TestAnAnswerThatIsNotAllIsNoAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	for _, args := range []string{"who", "kick ann*", "status"} {
+	for _, args := range []string{"who", "kick ann*", "flush ann", "status"} {
 		out, complaints, status := ask(t, path, strings.Fields(args)...)
 		if out == "" || !strings.HasPrefix(complaints, "process 999999999 of usher does not answer: ") || status != statusCannotTell {
 			t.Errorf("usher %s prints %q and %q, status %d", args, out, complaints, status)

@@ -164,13 +164,3 @@ func (p *page) stop(s admin.StopHost) {
 	}
 	p.line("server", "%s/%s (%s), TLS %s, as %s: %s", s.Backend, s.Addr, s.IP, s.TLS, s.Login, health)
 }
-
-// harmless takes from a text what would do something to a terminal.
-func harmless(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
-}

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -16,8 +21,16 @@ func statusCommand() *cobra.Command {
 		Short: "Show the processes of the running usher",
 		Long: `Show the processes of the running usher: the one that is serving, and after an
 upgrade those that were replaced and keep sessions that could not move. CLIENTS
-are connections that are not logged in yet. If no usher is running, the exit
-status is 3.`,
+are connections that are not logged in yet.
+
+Below, the sources of accounts, and what is remembered of their answers: ENTRIES
+are accounts, UNKNOWN names that a source does not know; HITS are questions that
+were answered from memory, MISSES those that were not; for STALE of these the
+source had no answer, so that an older one was used; OLDEST is the age of the
+oldest entry. Sources that answer at once, such as files, are not remembered.
+SERVERS are those that a source asks; the ones that do not answer follow.
+
+If no usher is running, the exit status is 3.`,
 		Args: cobra.NoArgs,
 	}
 	flags := newAdminFlags(c)
@@ -48,5 +61,72 @@ func showProcesses(w io.Writer, list []admin.Process, asJSON bool) error {
 		files := fmt.Sprintf("%d of %d", p.Descriptors, p.DescriptorLimit)
 		t.row(p.PID, p.State, clock(p.Since), p.Sessions, p.Conversations, files, p.Version)
 	}
-	return t.end()
+	return errors.Join(t.end(), showSources(w, list))
+}
+
+// showSources shows what the processes remember, and which servers fail.
+func showSources(w io.Writer, list []admin.Process) error {
+	if !slices.ContainsFunc(list, func(p admin.Process) bool { return len(p.Sources) > 0 }) {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := newTable(w, "PID", "SOURCE", "ENTRIES", "UNKNOWN", "HITS", "MISSES", "HIT RATIO", "STALE", "OLDEST", "SERVERS")
+	var ill []string
+	for _, p := range list {
+		for _, s := range p.Sources {
+			t.row(p.PID, printable(s.Name), s.Entries, s.Unknown, s.Hits, s.Misses, ratio(s), s.Stale, time.Duration(s.Oldest)*time.Second, wellServers(s))
+			ill = append(ill, illServers(s)...)
+		}
+	}
+	err := t.end()
+	if len(ill) > 0 {
+		fmt.Fprintln(w)
+	}
+	for _, line := range ill {
+		fmt.Fprintln(w, line)
+	}
+	return err
+}
+
+func ratio(s admin.Source) string {
+	all := s.Hits + s.Misses
+	if all == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%d%%", s.Hits*100/all)
+}
+
+func wellServers(s admin.Source) string {
+	well := 0
+	for _, one := range s.Servers {
+		if one.Well {
+			well++
+		}
+	}
+	switch len(s.Servers) {
+	case 0:
+		return "-"
+	case well:
+		return "well"
+	}
+	return fmt.Sprintf("%d of %d well", well, len(s.Servers))
+}
+
+func illServers(s admin.Source) (lines []string) {
+	for _, one := range s.Servers {
+		if !one.Well {
+			lines = append(lines, fmt.Sprintf("%s: %s is down since %s: %s", printable(s.Name), printable(one.Server), clock(one.Since), harmless(one.Error)))
+		}
+	}
+	return lines
+}
+
+// harmless is an error in one line that does nothing to a terminal.
+func harmless(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, text)
 }

@@ -14,10 +14,18 @@ import (
 type Memory struct {
 	secret *secret
 	times  Times
+	disk   *disk // what outlives the process; nil: nothing does
 
 	mu    sync.Mutex
 	right digest // of the proof's identity and the password
 	at    time.Time
+	slow  *slowHash // of the same password; nil: there is none yet
+}
+
+// A slowHash is an ARGON2ID hash of the password that a proof has found right.
+type slowHash struct {
+	proof digest // of its identity
+	hash  string
 }
 
 // A secret is drawn anew in each process: what is kept is worth nothing elsewhere.
@@ -78,10 +86,65 @@ func (m *Memory) Keep(p Proof, password string) {
 	if m == nil {
 		return
 	}
-	d := m.secret.digest(p.Identity(), password)
+	right := m.secret.digest(p.Identity(), password)
+	m.mu.Lock()
+	if m.right != right {
+		m.slow = nil // of another password, that may be wrong by now
+	}
+	m.right, m.at = right, time.Now()
+	lasts := m.slow != nil
+	m.mu.Unlock()
+	if m.disk != nil && !lasts && !isSlow(p) {
+		m.disk.learn(lesson{m, right, m.secret.digest(p.Identity()), password})
+	}
+}
+
+// Refuse notes that the proof has found the password wrong. If it was right before,
+// it shall not let anybody in while the source is down.
+func (m *Memory) Refuse(p Proof, password string) {
+	if m == nil {
+		return
+	}
+	wrong := m.secret.digest(p.Identity(), password)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.right, m.at = d, time.Now()
+	if m.right == wrong {
+		m.clear()
+	}
+}
+
+// Forget forgets the password.
+func (m *Memory) Forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.clear()
+}
+
+// clear is called with m.mu held.
+func (m *Memory) clear() {
+	m.right, m.at, m.slow = digest{}, time.Time{}, nil
+	if m.disk != nil {
+		m.disk.touch()
+	}
+}
+
+// learned notes a hash, unless another password has been right meanwhile.
+func (m *Memory) learned(l lesson, hash string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.right == l.right {
+		m.slow = &slowHash{l.proof, hash}
+	}
+}
+
+// hash is the slow hash of the password that the proof has found right; "": none.
+func (m *Memory) hash(p Proof) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.slow == nil || m.slow.proof != m.secret.digest(p.Identity()) {
+		return ""
+	}
+	return m.slow.hash
 }
 
 func (m *Memory) of(p Proof, password string) []byte {

@@ -46,11 +46,13 @@ type shown struct {
 }
 
 func (s shown) Check(_ context.Context, clear string) error {
-	if s.secret.digest(clear) == s.digest {
+	if s.fits(clear) {
 		return nil
 	}
 	return ErrRefused
 }
+
+func (s shown) fits(clear string) bool { return s.secret.digest(clear) == s.digest }
 
 // Identity is the same for all: a later password of an account takes the place of
 // an earlier one.

@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/maypok86/otter/v2"
 )
 
 // MaxName is how long a name may be, in bytes: longer than RFC 5321 §4.5.3.1 lets an
@@ -28,26 +30,37 @@ type Reader struct {
 	Set    map[string]Template // by field: what takes its place in each answer
 	Times  Times               // for how long a right password is known
 
+	disk     *disk // of the Cache around it; nil: nothing outlives the process
 	once     sync.Once
 	secret   *secret
-	mu       sync.Mutex
-	memories map[string]*Memory // by the account's name
+	memories *otter.Cache[string, *Memory] // by the account's name
+}
+
+// found is an account, with the fields that it was made of.
+type found struct {
+	account *Account
+	fields  Fields
 }
 
 // Lookup implements Directory. Its errors say which source it was, and who was
 // looked for.
 func (r *Reader) Lookup(ctx context.Context, q Query) (*Account, error) {
+	f, err := r.find(ctx, q)
+	return f.account, err
+}
+
+func (r *Reader) find(ctx context.Context, q Query) (found, error) {
 	q.Trace.step(Step{Source: r.Name})
 	began := time.Now()
-	a, err := r.lookup(ctx, q)
+	f, err := r.lookup(ctx, q)
 	if err != nil && !errors.Is(err, ErrUnknown) {
 		err = fmt.Errorf("accounts %q: user %.80q: %w", r.Name, q.Name, err)
 	}
 	q.Trace.change(func(s *Step) { s.Took, s.Err = time.Since(began), err })
-	return a, err
+	return f, err
 }
 
-func (r *Reader) lookup(ctx context.Context, q Query) (*Account, error) {
+func (r *Reader) lookup(ctx context.Context, q Query) (found, error) {
 	if len(r.Keys) == 0 {
 		return r.ask(ctx, q, q)
 	}
@@ -55,26 +68,30 @@ func (r *Reader) lookup(ctx context.Context, q Query) (*Account, error) {
 		k := q
 		k.Name = key.Expand(q, nil)
 		q.Trace.change(func(s *Step) { s.Key = k.Name })
-		if a, err := r.ask(ctx, k, q); !errors.Is(err, ErrUnknown) {
-			return a, err
+		if f, err := r.ask(ctx, k, q); !errors.Is(err, ErrUnknown) {
+			return f, err
 		}
 	}
-	return nil, ErrUnknown
+	return found{}, ErrUnknown
 }
 
 // ask asks the source for k, which stands for the name of q.
-func (r *Reader) ask(ctx context.Context, k, q Query) (*Account, error) {
+func (r *Reader) ask(ctx context.Context, k, q Query) (found, error) {
 	if !possible(k.Name) {
-		return nil, ErrUnknown
+		return found{}, ErrUnknown
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return found{}, err
 	}
 	rec, err := r.Source.Ask(ctx, k)
 	if err != nil {
-		return nil, err
+		return found{}, err
 	}
-	return r.account(rec, q)
+	f, err := r.account(rec, q)
+	if err != nil {
+		return found{}, Final(err) // the source is well, but what it says is wrong
+	}
+	return f, nil
 }
 
 // possible tells whether a name can be anybody's. Databases that do not see a NUL or
@@ -85,9 +102,16 @@ func possible(name string) bool {
 }
 
 // account makes an account of what a source said.
-func (r *Reader) account(rec Record, q Query) (*Account, error) {
+func (r *Reader) account(rec Record, q Query) (found, error) {
 	q.Trace.change(func(s *Step) { s.Fields = rec.Fields })
-	a, err := r.set(rec.Fields, q).account(q.Name, r.proof(rec, q))
+	fields := r.set(rec.Fields, q)
+	a, err := r.make(fields, q.Name, r.proof(rec, q))
+	return found{a, fields}, err
+}
+
+// make makes an account of its fields.
+func (r *Reader) make(fields Fields, asked string, p Proof) (*Account, error) {
+	a, err := fields.account(asked, p)
 	if err != nil {
 		return nil, Final(err)
 	}
@@ -180,25 +204,37 @@ func (r *Reader) Close() error {
 	return nil
 }
 
-func (r *Reader) prepare() {
-	r.once.Do(func() { r.secret, r.memories = newSecret(), map[string]*Memory{} })
-}
-
-// mostMemories is how many right passwords are known at once.
+// mostMemories is how many right passwords are known at once. Those of accounts that
+// log in seldom go first.
 const mostMemories = 200_000
+
+func (r *Reader) prepare() {
+	r.once.Do(func() {
+		r.secret = newSecret()
+		r.memories = otter.Must(&otter.Options[string, *Memory]{MaximumSize: mostMemories})
+	})
+}
 
 // memory is that of an account.
 func (r *Reader) memory(name string) *Memory {
 	r.prepare()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	m := r.memories[name]
-	if m == nil {
-		if len(r.memories) >= mostMemories {
-			clear(r.memories)
-		}
-		m = &Memory{secret: r.secret, times: r.Times}
-		r.memories[name] = m
+	if m, ok := r.memories.GetIfPresent(name); ok {
+		return m
 	}
+	// Of a name that a client has sent with its password, the password would stay, too.
+	m, _ := r.memories.ComputeIfAbsent(strings.Clone(name), func() (*Memory, bool) {
+		return &Memory{secret: r.secret, times: r.Times, disk: r.disk}, false
+	})
 	return m
+}
+
+// forget forgets the right passwords of the accounts that match.
+func (r *Reader) forget(matches func(name string) bool) {
+	r.prepare()
+	for name, m := range r.memories.All() {
+		if matches(name) {
+			m.Forget()
+			r.memories.Invalidate(name) // a login that has m already shall not bring it back
+		}
+	}
 }

@@ -27,6 +27,9 @@ type Daemon interface {
 	Kick(Selector) int
 	// Explain says what would become of a login.
 	Explain(context.Context, Riddle) (Explanation, error)
+	// Flush forgets what this process remembers of a user, or of everybody if that
+	// is "", and returns how many entries there were.
+	Flush(user string) int
 	// Reload reads the configuration again. The error is for the administrator,
 	// and may have several lines; then nothing has changed.
 	Reload(ctx context.Context) error
@@ -56,6 +59,28 @@ type Process struct {
 	Conversations   int       `json:"conversations"` // not logged in yet
 	Descriptors     int       `json:"descriptors"`
 	DescriptorLimit int       `json:"descriptor_limit"`
+	Sources         []Source  `json:"sources,omitempty"` // of accounts, in the order in which they are asked
+}
+
+// A Source is a source of accounts, and what is remembered of its answers. The names in
+// JSON are a contract.
+type Source struct {
+	Name    string         `json:"name"`
+	Entries int            `json:"entries"` // accounts that are remembered
+	Unknown int            `json:"unknown"` // names that are remembered as unknown
+	Hits    uint64         `json:"hits"`    // questions that were answered from memory …
+	Misses  uint64         `json:"misses"`  // … and those that were not
+	Stale   uint64         `json:"stale"`   // of these, answered from memory in the end: the source was down
+	Oldest  int            `json:"oldest_seconds"`
+	Servers []SourceServer `json:"servers"`
+}
+
+// A SourceServer is one of the servers that a source asks.
+type SourceServer struct {
+	Server string    `json:"server"`
+	Well   bool      `json:"well"`
+	Since  time.Time `json:"since"` // it is so
+	Error  string    `json:"error"` // ""; or why it is not well
 }
 
 // A Session is somebody who is logged in. The names in JSON are a contract.
@@ -86,6 +111,12 @@ type Listing struct {
 // A Kicked is the answer to POST /v1/kick.
 type Kicked struct {
 	Kicked int `json:"kicked"`
+	Missing
+}
+
+// A Flushed is the answer to POST /v1/flush.
+type Flushed struct {
+	Flushed int `json:"flushed"` // entries
 	Missing
 }
 

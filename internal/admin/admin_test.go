@@ -25,12 +25,14 @@ type daemon struct {
 	mu       sync.Mutex
 	sessions []Session
 	drains   []time.Duration
+	flushed  []string
+	sources  []Source
 }
 
 func (d *daemon) Process() Process {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return Process{PID: d.pid, Version: "1.2", State: Serving, Since: noon, Sessions: len(d.sessions), Conversations: 3, Descriptors: 10, DescriptorLimit: 20}
+	return Process{PID: d.pid, Version: "1.2", State: Serving, Since: noon, Sessions: len(d.sessions), Conversations: 3, Descriptors: 10, DescriptorLimit: 20, Sources: d.sources}
 }
 
 func (d *daemon) Sessions(who Selector) (list []Session) {
@@ -60,6 +62,13 @@ func (d *daemon) Kick(who Selector) (n int) {
 
 func (d *daemon) Explain(_ context.Context, r Riddle) (Explanation, error) {
 	return Explanation{User: r.User, Protocol: r.Protocol, Verdict: Unknown, PID: d.pid}, nil
+}
+
+func (d *daemon) Flush(user string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.flushed = append(d.flushed, user)
+	return 3
 }
 
 func (d *daemon) Reload(context.Context) error { return d.reloading }
@@ -217,6 +226,17 @@ func TestAKickNeedsAWord(t *testing.T) {
 	_, err := Dial(path).Kick(t.Context(), Selector{})
 	says(t, err, "a kick needs a user")
 	same(t, "sessions left", len(older.Sessions(Selector{}))+len(newer.Sessions(Selector{})), 2)
+}
+
+func TestAFlushReachesAllProcesses(t *testing.T) {
+	path, older, newer := two(t)
+	for _, user := range []string{"ann", ""} {
+		got, err := Dial(path).Flush(t.Context(), user)
+		same(t, "error", err, nil)
+		same(t, "answer", got, Flushed{Flushed: 6})
+	}
+	same(t, "whom the old process has flushed", older.flushed, []string{"ann", ""})
+	same(t, "whom the new process has flushed", newer.flushed, []string{"ann", ""})
 }
 
 func TestAStopReachesAllProcesses(t *testing.T) {

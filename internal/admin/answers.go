@@ -56,6 +56,52 @@ func (a api) kick(q question) (any, error) {
 	return answer, nil
 }
 
+// flush is the body of POST /v1/flush.
+type flush struct {
+	User *string `json:"user,omitempty"` // nil: everybody
+}
+
+func newFlush(user string) flush {
+	if user == "" {
+		return flush{}
+	}
+	return flush{&user}
+}
+
+// user is "" for everybody. That nobody gets by an empty variable.
+func (f flush) user() (string, error) {
+	switch {
+	case f.User == nil:
+		return "", nil
+	case *f.User == "":
+		return "", malformed(errors.New("user cannot be empty; leave it out to flush everybody"))
+	case len(*f.User) > maxPattern:
+		return "", malformed(fmt.Errorf("user has %d bytes, more than any name", len(*f.User)))
+	}
+	return *f.User, nil
+}
+
+func (a api) flush(q question) (any, error) {
+	if len(q.query) > 0 { // else ?user=ann would mean everybody
+		return nil, malformed(errors.New("the user of a flush stands in the body, as JSON"))
+	}
+	var f flush
+	if err := q.into(&f); err != nil {
+		return nil, err
+	}
+	user, err := f.user()
+	if err != nil {
+		return nil, err
+	}
+	answer := Flushed{Flushed: a.Daemon.Flush(user)}
+	answers, missing := others(a, q, func(c *Client, ctx context.Context) (Flushed, error) { return c.Flush(ctx, user) })
+	for _, other := range answers {
+		answer.Flushed += other.Flushed
+	}
+	answer.Missing = missing
+	return answer, nil
+}
+
 func (a api) reload(q question) (any, error) {
 	if err := a.Daemon.Reload(context.WithoutCancel(q.ctx)); err != nil {
 		return nil, failure{http.StatusUnprocessableEntity, err}

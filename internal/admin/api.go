@@ -19,6 +19,7 @@ import (
 //	GET  /v1/sessions?user=&session=&backend=
 //	POST /v1/kick      a Selector, not empty
 //	POST /v1/explain   a Riddle
+//	POST /v1/flush     {"user": "ann@example.org"}; without user, everybody
 //	POST /v1/reload
 //	POST /v1/upgrade
 //	POST /v1/stop      {"drain": "10m"}; without drain, the configured grace
@@ -42,6 +43,8 @@ func (a api) endpoint(path string) (method string, do func(question) (any, error
 		return http.MethodPost, a.kick
 	case explainPath:
 		return http.MethodPost, a.explain
+	case "/v1/flush":
+		return http.MethodPost, a.flush
 	case "/v1/reload":
 		return http.MethodPost, a.reload
 	case "/v1/upgrade":

@@ -50,6 +50,8 @@ func TestTheJSONIsAContract(t *testing.T) {
 		{"GET /v1/sessions?user=carl", "", `{"sessions":[]}`},
 		{"POST /v1/kick?own=1", `{"user":"b*"}`, `{"kicked":0}`},
 		{"POST /v1/kick", `{"backend":"west","user":"b*","session":"bob0"}`, `{"kicked":1}`},
+		{"POST /v1/flush", `{"user":"ann@example.org"}`, `{"flushed":6}`},
+		{"POST /v1/flush?own=1", `{}`, `{"flushed":3}`},
 		{"POST /v1/reload", "", `{}`},
 		{"POST /v1/reload", "{}", `{}`},
 		{"POST /v1/stop?own=1", "", `{"pids":[102]}`},
@@ -91,6 +93,11 @@ func TestWhatIsNotUnderstoodChangesNothing(t *testing.T) {
 		{"POST /v1/stop", `{"drain":"soon"}`, 400, `\"soon\" is not a duration`},
 		{"POST /v1/stop", `{"drain":"-1s"}`, 400, `drain cannot be negative`},
 		{"POST /v1/stop", `{"drain":5}`, 400, `cannot read the request`},
+		{"GET /v1/flush", "", 405, `/v1/flush is asked by POST`},
+		{"POST /v1/flush", `{"user":""}`, 400, `user cannot be empty`},
+		{"POST /v1/flush?user=ann", "", 400, `stands in the body`},
+		{"POST /v1/flush", `{"users":"ann"}`, 400, `unknown field`},
+		{"POST /v1/flush", `{"user":"` + strings.Repeat("x", 2000) + `"}`, 400, `more than any name`},
 		{"POST /v1/upgrade", "", 500, `the new usher did not come up`},
 	} {
 		status, header, got := talk(t, path, request(c.line, c.body))
@@ -103,6 +110,21 @@ func TestWhatIsNotUnderstoodChangesNothing(t *testing.T) {
 	}
 	same(t, "sessions left", len(older.Sessions(Selector{}))+len(newer.Sessions(Selector{})), 2)
 	same(t, "times stopped", len(older.stopped())+len(newer.stopped()), 0)
+	same(t, "times flushed", len(older.flushed)+len(newer.flushed), 0)
+}
+
+func TestTheStatusTellsOfSources(t *testing.T) {
+	path, _, newer := two(t)
+	newer.sources = []Source{{
+		Name: "ldap", Entries: 1, Unknown: 2, Hits: 3, Misses: 4, Stale: 5, Oldest: 6,
+		Servers: []SourceServer{{Server: "a", Well: true, Since: noon}, {Server: "b", Since: noon, Error: "connection refused"}},
+	}}
+	_, _, got := talk(t, path, request("GET /v1/status?own=1", ""))
+	want := `"sources":[{"name":"ldap","entries":1,"unknown":2,"hits":3,"misses":4,"stale":5,"oldest_seconds":6,"servers":[` +
+		`{"server":"a","well":true,"since":"2026-11-20T12:00:00Z","error":""},{"server":"b","well":false,"since":"2026-11-20T12:00:00Z","error":"connection refused"}]}]`
+	if !strings.Contains(got, want) {
+		t.Errorf("the answer is %s, want %s in it", got, want)
+	}
 }
 
 func TestASlowClientKeepsNobodyWaiting(t *testing.T) {

@@ -53,6 +53,13 @@ func (c *Client) Kick(ctx context.Context, who Selector) (a Kicked, err error) {
 	return a, err
 }
 
+// Flush has all processes forget what they remember of a user, or of everybody if
+// that is "".
+func (c *Client) Flush(ctx context.Context, user string) (a Flushed, err error) {
+	err = c.ask(ctx, http.MethodPost, "flush", nil, newFlush(user), &a)
+	return a, err
+}
+
 // Stop begins to end all processes. A negative drain means the configured grace.
 func (c *Client) Stop(ctx context.Context, drain time.Duration) (a Stopped, err error) {
 	err = c.ask(ctx, http.MethodPost, "stop", nil, newStop(drain), &a)

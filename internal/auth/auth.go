@@ -153,7 +153,9 @@ func (a *Auth) check(ctx context.Context, acct *account.Account, password string
 	switch {
 	case err == nil:
 		acct.Memory.Keep(p, password)
-	case !errors.Is(err, account.ErrRefused) && acct.Memory.Knows(p, password, true):
+	case errors.Is(err, account.ErrRefused):
+		acct.Memory.Refuse(p, password)
+	case acct.Memory.Knows(p, password, true):
 		return nil // it cannot be asked now, but was asked before
 	}
 	return err

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"reflect"
@@ -26,6 +28,15 @@ func (c *Config) adopt() {
 	for i := range c.Accounts {
 		c.Accounts[i].config = c
 	}
+}
+
+// Block tells blocks apart: of two with the same, the sources say the same of the same
+// accounts. For how long that is remembered does not matter. Secrets cannot be read
+// from it.
+func (a Accounts) Block() string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %q %q %q %q %q %#v", a.Type, a.Name, a.Only, a.Skip, a.Keys, a.Set, a.rest) // maps in the order of their keys
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Decode decodes the keys of the source's kind into a struct, of which it must

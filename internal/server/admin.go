@@ -51,9 +51,14 @@ func (s *Server) republish() {
 // Process implements admin.Daemon.
 func (s *Server) Process() admin.Process {
 	open, most := descriptors()
+	var sources []admin.Source
+	if s.current() != stopping { // who waits for the end asks again and again, but not for this
+		sources = s.house.Load().status()
+	}
 	return admin.Process{
 		PID: os.Getpid(), Version: s.Version, State: s.current().String(), Since: s.since,
 		Sessions: s.sessions.Len(), Conversations: s.limits.Conversations(), Descriptors: open, DescriptorLimit: most,
+		Sources: sources,
 	}
 }
 

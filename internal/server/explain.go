@@ -69,7 +69,7 @@ func (h *house) explain(ctx context.Context, r admin.Riddle) (admin.Explanation,
 	if r.Password != "" {
 		e.Password = h.verify(ctx, a, r.Password)
 	}
-	if e.Password == wrong {
+	if e.Password == wrongPassword {
 		e.Verdict, e.Why = admin.Refused, account.ErrRefused.Error()
 		return e, nil
 	}
@@ -167,7 +167,7 @@ func schemeOf(hash string) string {
 	return "crypt(3)"
 }
 
-const wrong = "wrong"
+const wrongPassword = "wrongPassword"
 
 func (h *house) verify(ctx context.Context, a *account.Account, clear string) string {
 	if a.Proof == nil {
@@ -177,7 +177,7 @@ func (h *house) verify(ctx context.Context, a *account.Account, clear string) st
 	case err == nil:
 		return "right"
 	case errors.Is(err, account.ErrRefused):
-		return wrong
+		return wrongPassword
 	default:
 		return err.Error()
 	}

@@ -25,7 +25,8 @@ type house struct {
 	certs    *certificates // towards clients; nil if there are none
 	tls      []*tls.Config // towards clients
 	sources  []source
-	chain    account.Chain // the sources, opened
+	opened   []*openSource
+	chain    account.Chain // of those that are opened
 	desk     *login.Desk
 	services []service
 }
@@ -61,11 +62,12 @@ func (h *house) open(ctx context.Context, log *slog.Logger, processors int) erro
 		h.certs.current() // says now, not on the day of the renewal, if we may not read them any more
 	}
 	for _, s := range h.sources {
-		d, err := s.start(ctx, string(h.cfg.Server.State), log)
+		o, err := s.start(ctx, string(h.cfg.Server.State), log)
 		if err != nil {
 			return errors.Join(err, h.chain.Close())
 		}
-		h.chain = append(h.chain, d)
+		h.opened = append(h.opened, o)
+		h.chain = append(h.chain, o.directory)
 	}
 	return h.authenticate(processors)
 }

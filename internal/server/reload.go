@@ -58,6 +58,7 @@ func (s *Server) replace(next *house, opened listeners) {
 	s.notReloaded(old.cfg.Server, next.cfg.Server)
 	s.setBounds()
 	s.keepTickets(next)
+	s.bequeath(old, next)
 	s.ports.add(opened)
 	s.use(next)
 	s.serve(opened)
@@ -69,7 +70,7 @@ func (s *Server) replace(next *house, opened listeners) {
 			s.logPort(v, l)
 		}
 	}
-	s.listening.Go(old.close)
+	s.listening.Go(func() { s.abandon(old) })
 	s.log.Info("configuration reloaded", "sessions", s.sessions.Len())
 }
 

@@ -20,7 +20,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	accounts["office"] = officeDriver
+	goleak.VerifyTestMain(m)
+}
 
 // mailServer is an IMAP server that lets everybody in and repeats what it hears.
 func mailServer(t *testing.T) (addr string) {
@@ -265,6 +268,9 @@ func TestTheStateFolderIsGivenAwayOnlyIfItIsUshersOwn(t *testing.T) {
 	s := build(t, dir, fmt.Sprintf("server.state = %q\n[[listen]]\nprotocol = \"imap\"\ntls = \"none\"\n", dir))
 	write("accounts.db")
 	write("accounts.db-wal")
+	write("cache.key")
+	write("cache-ldap.sealed")
+	write("cache-ldap.sealed.new")
 	if err := s.giveState(os.Getuid(), os.Getgid()); err != nil {
 		t.Errorf("usher's own files: %v", err)
 	}
@@ -276,6 +282,11 @@ func TestTheStateFolderIsGivenAwayOnlyIfItIsUshersOwn(t *testing.T) {
 		t.Errorf("a file that has another name elsewhere: %v", err)
 	}
 	_ = os.Remove(filepath.Join(dir, "tickets.new"))
+	write("cached passwords")
+	if err := s.giveState(os.Getuid()+1, os.Getgid()); err == nil || !strings.Contains(err.Error(), "cached passwords") {
+		t.Errorf("a file that is called like usher's: %v", err)
+	}
+	_ = os.Remove(filepath.Join(dir, "cached passwords"))
 	write("passwd")
 	if err := s.giveState(os.Getuid()+1, os.Getgid()); err == nil || !strings.Contains(err.Error(), "passwd") {
 		t.Errorf("somebody else's file: %v", err)

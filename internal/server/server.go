@@ -60,6 +60,9 @@ type Server struct {
 	tickets    *tickets.Keys      // of TLS sessions; nil: there is no TLS
 	room       int                // for connections of clients; 0: no bound
 
+	memory sync.Mutex // held while what sources said is taken over, or forgotten
+	former []*house   // that clients are still in
+
 	life   sync.Mutex // held by what changes the life of the process: one at a time
 	house  atomic.Pointer[house]
 	state  atomic.Int32

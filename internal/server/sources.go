@@ -55,6 +55,9 @@ func (b *builder) source(key string, a config.Accounts) source {
 	open, err := driver(a.Decode)
 	b.found(key, err)
 	s.open = open
+	if a.Cache.Disk && a.Cache.Stale == 0 {
+		b.warn("set stale, or leave disk out", key+".cache.disk", "with stale = \"0s\" nothing is kept on the disk")
+	}
 	for i, text := range a.Keys {
 		t, err := account.ParseTemplate(text)
 		b.found(fmt.Sprintf("%s.keys[%d]", key, i), err)
@@ -70,7 +73,7 @@ func (b *builder) source(key string, a config.Accounts) source {
 }
 
 // start opens the source.
-func (s source) start(ctx context.Context, state string, log *slog.Logger) (account.Directory, error) {
+func (s source) start(ctx context.Context, state string, log *slog.Logger) (*openSource, error) {
 	log = log.With("source", s.name)
 	src, err := s.open(ctx, account.Site{State: state, Log: log})
 	if err != nil {
@@ -81,10 +84,20 @@ func (s source) start(ctx context.Context, state string, log *slog.Logger) (acco
 			log.Warn("account source", "note", note)
 		}
 	}
+	o := &openSource{name: s.name, block: s.cfg.Block(), source: src}
+	r := &account.Reader{Name: s.name, Source: src, Keys: s.keys, Set: s.set, Times: s.times()}
+	d := account.Directory(r)
+	if near, ok := src.(interface{ Nearby() bool }); !ok || !near.Nearby() {
+		o.cache = account.NewCache(r, account.CacheOptions{Times: s.times(), Size: s.cfg.Cache.Size, Log: log, Disk: s.disk(state)})
+		d = o.cache
+	}
+	o.directory = account.Some{Directory: d, Name: s.name, Only: s.cfg.Only, Skip: s.cfg.Skip}
+	return o, nil
+}
+
+func (s source) times() account.Times {
 	c := s.cfg.Cache
-	times := account.Times{Good: time.Duration(c.Good), Unknown: time.Duration(c.Unknown), Stale: time.Duration(c.Stale)}
-	r := &account.Reader{Name: s.name, Source: src, Keys: s.keys, Set: s.set, Times: times}
-	return account.Some{Directory: r, Name: s.name, Only: s.cfg.Only, Skip: s.cfg.Skip}, nil
+	return account.Times{Good: time.Duration(c.Good), Unknown: time.Duration(c.Unknown), Stale: time.Duration(c.Stale)}
 }
 
 // found notes what is wrong with a key: mistakes that know their places, or another

@@ -64,6 +64,7 @@ func (s *Server) hire() (*handover.Successor, error) {
 func (s *Server) handOver(next *handover.Successor) error {
 	s.ports.suspend()
 	s.become(retired)
+	s.house.Load().rest() // the files are the successor's now
 	s.tell.MainPID(next.PID)
 	s.log.Info("replaced by a new process", "pid", next.PID)
 	if s.heritage != nil {
@@ -138,6 +139,7 @@ func (s *Server) busy() bool { return s.sessions.Len() > 0 || s.limits.Conversat
 func (s *Server) unretire(next *handover.Successor) {
 	next.Abandon()
 	s.state.CompareAndSwap(int32(retired), int32(serving))
+	s.house.Load().keep(s.log)
 	s.ports.resume()
 	s.tell.MainPID(os.Getpid())
 	s.republish()
