@@ -2,7 +2,6 @@ package account
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -80,7 +79,7 @@ func (c *Cache) Lookup(ctx context.Context, q Query) (*Account, error) {
 	}
 	c.counts.misses.Add(1)
 	a, err := c.ask(ctx, k, q, now)
-	if err == nil || q.Fresh || errors.Is(err, ErrUnknown) || errors.Is(err, ErrRefused) || ctx.Err() != nil {
+	if isAnswer(err) || q.Fresh || ctx.Err() != nil { // what stands in the place of the answer may be wrong: then so is the old one
 		return a, err
 	}
 	return c.stale(k, q, err)
@@ -117,11 +116,7 @@ func (c *Cache) stale(k key, q Query, why error) (*Account, error) {
 		return nil, why
 	}
 	c.counts.stale.Add(1)
-	if !isAnswer(why) {
-		c.outage.answered(why)
-	} else if e.told.CompareAndSwap(false, true) { // about this account only: once
-		c.log.Warn("the answer of an account source cannot be used: the account stays as it was", "account", e.account.Name, "err", why)
-	}
+	c.outage.answered(why)
 	q.Trace.step(e.step(now))
 	return e.account, nil
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -53,9 +52,8 @@ type store struct {
 // An entry is an account as the source said it. It is not changed.
 type entry struct {
 	account *Account
-	fields  Fields      // of which it was made; only if it is to outlive the process
-	old     bool        // the source is to be asked before this is used
-	told    atomic.Bool // that the source's next answer was wrong in itself
+	fields  Fields // of which it was made; only if it is to outlive the process
+	old     bool   // the source is to be asked before this is used
 }
 
 // answers tells whether the entry says anything about this query. Where the source has
