@@ -2,6 +2,7 @@ package server
 
 import (
 	"usher/internal/account"
+	"usher/internal/account/embedded"
 	"usher/internal/account/sql"
 	"usher/internal/imap"
 	"usher/internal/login"
@@ -14,5 +15,5 @@ import (
 var (
 	protocols  = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
 	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
-	accounts   = map[string]account.Driver{"sql": sql.Driver, "any": account.AnyoneDriver}
+	accounts   = map[string]account.Driver{"sql": sql.Driver(embedded.Open), "any": account.AnyoneDriver}
 )

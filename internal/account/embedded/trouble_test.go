@@ -1,4 +1,4 @@
-package sql
+package embedded
 
 import (
 	"context"
@@ -123,7 +123,7 @@ func TestFullDisk(t *testing.T) {
 	if _, err := s.open.write.Exec("PRAGMA max_page_count(20)"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := s.Import(t.Context(), many(10_000), Refuse, nil)
+	_, err := s.Import(t.Context(), many(10_000), account.Refuse, nil)
 	wantError(t, err, "the disk is full")
 	if err := find(s, "ann@example.org"); err != nil {
 		t.Errorf("reading on a full disk: %v", err)

@@ -1,4 +1,4 @@
-package sql
+package embedded
 
 import (
 	"context"
@@ -58,6 +58,8 @@ func all(t testing.TB, s *Store, glob string) []account.Fields {
 	return got
 }
 
+var _ account.Store = (*Store)(nil)
+
 var ann = account.Fields{"user": "ann@example.org", "password": "{PLAIN}secret", "host": "imap1, imap2:143", "port": "993", "ssl": "yes", "team": "east"}
 
 func TestConformance(t *testing.T) {
@@ -66,12 +68,8 @@ func TestConformance(t *testing.T) {
 	accounttest.RunSource(t, s, accounttest.World{User: "ann@example.org", Password: "secret", Unknown: "bob@example.org"})
 }
 
-func TestDriverOpensTheEmbeddedDatabase(t *testing.T) {
-	open, err := Driver(func(any) error { return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := open(t.Context(), account.Site{State: t.TempDir()})
+func TestOpenSaysThatTheDatabaseIsNew(t *testing.T) {
+	d, err := Open(t.Context(), account.Site{State: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,10 +77,6 @@ func TestDriverOpensTheEmbeddedDatabase(t *testing.T) {
 	defer s.Close()
 	if notes := s.Notes(); len(notes) != 1 {
 		t.Errorf("an administrator is not told that the database is new: %q", notes)
-	}
-	bad := errors.New("unknown key")
-	if _, err := Driver(func(any) error { return bad }); !errors.Is(err, bad) {
-		t.Errorf("Driver with a bad block: %v", err)
 	}
 }
 
@@ -172,7 +166,7 @@ func TestForeignValues(t *testing.T) {
 func TestAddSetRemove(t *testing.T) {
 	s, ctx := open(t, t.TempDir()), t.Context()
 	add(t, s, account.Fields{"NAME": "ann", "pass_hash": "{PLAIN}x", "MailHost": "imap1", "reason": ""})
-	if err := s.Add(ctx, account.Fields{"user": "ANN"}); !errors.Is(err, ErrExists) {
+	if err := s.Add(ctx, account.Fields{"user": "ANN"}); !errors.Is(err, account.ErrExists) {
 		t.Errorf("a second ann: %v", err)
 	}
 	if err := s.Set(ctx, "Ann", account.Fields{"place": "imap2", "password": "", "nopassword": "Y", "team": "east", "user": "Ann"}); err != nil {
@@ -220,12 +214,12 @@ func TestBadInputChangesNothing(t *testing.T) {
 	} {
 		err := s.Set(ctx, "ann@example.org", c.change)
 		wantError(t, err, c.want)
-		if bad := new(Invalid); !errors.As(err, bad) || strings.Contains(err.Error(), "hunter2") {
+		if bad := new(account.Invalid); !errors.As(err, bad) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("Set(%v): %#v", c.change, err)
 		}
 	}
-	for _, user := range []string{"", " ann", "ann\x00", "ann\r", "a\tb", "\xff", strings.Repeat("x", maxUser+1)} {
-		if err := s.Add(ctx, account.Fields{"user": user}); !errors.As(err, new(Invalid)) {
+	for _, user := range []string{"", " ann", "ann\x00", "ann\r", "a\tb", "\xff", strings.Repeat("x", account.MaxName+1)} {
+		if err := s.Add(ctx, account.Fields{"user": user}); !errors.As(err, new(account.Invalid)) {
 			t.Errorf("Add(%.20q): %v", user, err)
 		}
 	}
@@ -257,10 +251,10 @@ func TestListInOrder(t *testing.T) {
 }
 
 // rowsOf numbers fields as the lines of a file with a header.
-func rowsOf(rows ...account.Fields) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
+func rowsOf(rows ...account.Fields) iter.Seq2[account.Row, error] {
+	return func(yield func(account.Row, error) bool) {
 		for i, f := range rows {
-			if !yield(Row{Line: i + 2, Fields: maps.Clone(f)}, nil) {
+			if !yield(account.Row{Line: i + 2, Fields: maps.Clone(f)}, nil) {
 				return
 			}
 		}
@@ -272,16 +266,18 @@ func TestImportIsAllOrNothing(t *testing.T) {
 	add(t, s, ann)
 	good, broken := account.Fields{"user": "bob"}, errors.New("line 9: torn")
 	for _, c := range []struct {
-		rows iter.Seq2[Row, error]
+		rows iter.Seq2[account.Row, error]
 		want string
 	}{
 		{rowsOf(good, account.Fields{"user": "cy", "port": "x"}), `line 3: user "cy": field "port"`},
 		{rowsOf(good, account.Fields{"host": "x"}), `line 3: an account needs the field user`},
 		{rowsOf(good, account.Fields{"user": "BOB"}), `line 3: user "BOB" stands on line 2 already`},
 		{rowsOf(good, account.Fields{"user": "ANN@example.org"}), `line 3: user "ANN@example.org": the account exists already; --update`},
-		{func(yield func(Row, error) bool) { _ = yield(Row{2, good}, nil) && yield(Row{}, broken) }, "line 9: torn"},
+		{func(yield func(account.Row, error) bool) {
+			_ = yield(account.Row{Line: 2, Fields: good}, nil) && yield(account.Row{}, broken)
+		}, "line 9: torn"},
 	} {
-		_, err := s.Import(ctx, c.rows, Refuse, nil)
+		_, err := s.Import(ctx, c.rows, account.Refuse, nil)
 		wantError(t, err, c.want)
 		if strings.Contains(err.Error(), "sqlite") {
 			t.Errorf("the database is blamed: %v", err)
@@ -296,7 +292,7 @@ func TestImportUpdates(t *testing.T) {
 	s, seen := open(t, t.TempDir()), 0
 	add(t, s, ann)
 	n, err := s.Import(t.Context(), rowsOf(account.Fields{"name": "Ann@example.org", "team": "", "host": "imap9"}, account.Fields{"user": "bob"}),
-		Update, func(done int) { seen = done })
+		account.Update, func(done int) { seen = done })
 	if n != 2 || seen != 2 || err != nil {
 		t.Fatalf("Import = %d, %v with progress %d", n, err, seen)
 	}
@@ -316,13 +312,13 @@ func TestExportThenImport(t *testing.T) {
 		if got := strings.Join(fields[len(columns):], " "); fields[0] != "user" || got != "team x_1" {
 			t.Errorf("fields %v", fields)
 		}
-		_, err := to.Import(t.Context(), func(yield func(Row, error) bool) {
+		_, err := to.Import(t.Context(), func(yield func(account.Row, error) bool) {
 			for f, err := range rows {
-				if !yield(Row{Fields: f}, err) {
+				if !yield(account.Row{Fields: f}, err) {
 					return
 				}
 			}
-		}, Refuse, nil)
+		}, account.Refuse, nil)
 		return err
 	})
 	if err != nil {
@@ -334,11 +330,11 @@ func TestExportThenImport(t *testing.T) {
 }
 
 // many gives n accounts.
-func many(n int) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
+func many(n int) iter.Seq2[account.Row, error] {
+	return func(yield func(account.Row, error) bool) {
 		for i := range n {
 			f := account.Fields{"user": fmt.Sprintf("user%06d@example.org", i), "password": "{PLAIN}secret", "host": "imap1.example.org", "team": "east"}
-			if !yield(Row{i + 2, f}, nil) {
+			if !yield(account.Row{Line: i + 2, Fields: f}, nil) {
 				return
 			}
 		}
@@ -347,7 +343,7 @@ func many(n int) iter.Seq2[Row, error] {
 
 func BenchmarkLookup(b *testing.B) {
 	s := open(b, b.TempDir())
-	if _, err := s.Import(b.Context(), many(100_000), Refuse, nil); err != nil {
+	if _, err := s.Import(b.Context(), many(100_000), account.Refuse, nil); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("100000", func(b *testing.B) {
@@ -364,7 +360,7 @@ func BenchmarkLookup(b *testing.B) {
 func BenchmarkImport100000(b *testing.B) {
 	for b.Loop() {
 		s := open(b, b.TempDir())
-		if n, err := s.Import(b.Context(), many(100_000), Refuse, nil); n != 100_000 {
+		if n, err := s.Import(b.Context(), many(100_000), account.Refuse, nil); n != 100_000 {
 			b.Fatal(err)
 		}
 	}
