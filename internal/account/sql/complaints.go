@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -79,6 +80,11 @@ func sqliteComplaint(err error) (complaint, bool) {
 		lib.SQLITE_NOTADB:   "is it the right file? else put a backup in its place",
 		lib.SQLITE_FULL:     "the disk is full: make room",
 		lib.SQLITE_IOERR:    "the disk cannot be read or written: look at the system's log",
+	}
+	for said, do := range map[string]string{"no such table": todoTable, "no such column": todoColumn, "no such function": todoFunction, "syntax error": todoSyntax} {
+		if strings.Contains(e.Error(), said) {
+			todo[lib.SQLITE_ERROR] = do
+		}
 	}
 	question := []int{lib.SQLITE_ERROR, lib.SQLITE_MISMATCH, lib.SQLITE_RANGE, lib.SQLITE_TOOBIG, lib.SQLITE_CONSTRAINT}
 	return complaint{e.Error(), "code " + strconv.Itoa(code), slices.Contains(question, code), todo[code]}, true

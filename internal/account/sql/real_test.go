@@ -3,7 +3,9 @@ package sql
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -60,6 +62,10 @@ func all(t *testing.T, r real) {
 		test func(*testing.T, *database)
 	}{
 		{"conformance", conformance},
+		{"every_type_is_text", everyTypeIsText},
+		{"a_row_that_cannot_be_right_is_no_account", aRowThatCannotBeRightIsNoAccount},
+		{"originals_work_unchanged", originalsWorkUnchanged},
+		{"quotes_mean_what_they_mean", quotesMeanWhatTheyMean},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, r.database(t)) })
 	}
@@ -78,8 +84,7 @@ func (r real) database(t *testing.T) *database {
 		d.exec(t, "CREATE TABLE made (x)") // a file of its own
 		return d
 	}
-	name := strings.ToLower(strings.NewReplacer("/", "_", "-", "_").Replace(t.Name()))
-	name = name[max(0, len(name)-60):]
+	name := fmt.Sprintf("db%d", rand.Uint32())
 	admin := map[string]string{"postgres": "postgres", "mysql": ""}[r.driver]
 	r.server.Exec(t, admin, "CREATE DATABASE "+name)
 	return &database{r, name}
@@ -130,7 +135,7 @@ func open(t testing.TB, s settings) *Source {
 		s.Pool = 8
 	}
 	if s.Timeout == 0 {
-		s.Timeout = 5 * time.Second
+		s.Timeout = timeout
 	}
 	p, err := newPlan(s)
 	if err != nil {
@@ -163,3 +168,5 @@ func wantError(t testing.TB, err error, want string) {
 		t.Errorf("error %v; want one with: %s", err, want)
 	}
 }
+
+const timeout = 5 * time.Second
