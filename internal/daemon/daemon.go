@@ -160,8 +160,17 @@ func (l *life) stop(quit syscall.Signal) error {
 // Freeze makes the server hang: the kernel still accepts connections for it, but
 // nobody answers.
 func (d *Daemon) Freeze() {
+	d.t.Helper()
 	d.running.frozen = true
-	signalTree(d.running.main.Process.Pid, syscall.SIGSTOP)
+	pid := d.running.main.Process.Pid
+	for range 500 {
+		signalTree(pid, syscall.SIGSTOP)
+		if isStopped(pid) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	d.t.Fatalf("%s does not freeze", d.Name)
 }
 
 // Thaw ends a Freeze.

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -67,16 +68,38 @@ func children(pid int) (list []int) {
 	return list
 }
 
-// parent is the fourth word of /proc/PID/stat; the second is a name in parentheses.
+// parent is the fourth word of /proc/PID/stat.
 func parent(pid int) int {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	n, _ := strconv.Atoi(stat(fmt.Sprintf("/proc/%d/stat", pid), 1))
+	return n
+}
+
+// stat is the nth word behind the name, which stands in parentheses.
+func stat(path string, n int) string {
+	text, err := os.ReadFile(path)
 	if err != nil {
-		return 0
+		return ""
 	}
 	words := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	if len(words) < 2 {
-		return 0
+	if len(words) <= n {
+		return ""
 	}
-	n, _ := strconv.Atoi(words[1])
-	return n
+	return words[n]
+}
+
+// isStopped tells whether a process and its children have stopped with all their
+// threads: a signal takes a moment.
+func isStopped(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, thread := range threads {
+		if state := stat(thread, 0); state != "T" && state != "Z" && state != "" {
+			return false
+		}
+	}
+	for _, child := range children(pid) {
+		if !isStopped(child) {
+			return false
+		}
+	}
+	return true
 }

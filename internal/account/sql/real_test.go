@@ -24,17 +24,21 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type real struct {
 	driver  string
 	dialect *dialect
-	server  interface { // nil: SQLite
-		Exec(t testing.TB, database, sql string)
-		Value(t testing.TB, database, sql string) string
-		DSN(database string) string
-		Addr() string
-		Stop()
-		Start(command ...string)
-		Freeze()
-		Thaw()
-	}
-	ca string
+	server  runs // nil: SQLite
+	ca      string
+	another func(testing.TB) runs // starts one more server
+}
+
+// What runs can be stopped, and more.
+type runs interface {
+	Exec(t testing.TB, database, sql string)
+	Value(t testing.TB, database, sql string) string
+	DSN(database string) string
+	Addr() string
+	Stop()
+	Start(command ...string)
+	Freeze()
+	Thaw()
 }
 
 // TestDatabases holds for every kind of database, each with a server that runs.
@@ -47,12 +51,12 @@ func TestDatabases(t *testing.T) {
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
 		s := postgres.Start(t)
-		all(t, real{"postgres", postgreSQL, s, s.CA})
+		all(t, real{"postgres", postgreSQL, s, s.CA, func(t testing.TB) runs { return postgres.Start(t) }})
 	})
 	t.Run("mysql", func(t *testing.T) {
 		t.Parallel()
 		s := mariadb.Start(t)
-		all(t, real{"mysql", mySQL, s, s.CA})
+		all(t, real{"mysql", mySQL, s, s.CA, func(t testing.TB) runs { return mariadb.Start(t) }})
 	})
 }
 
@@ -62,10 +66,20 @@ func all(t *testing.T, r real) {
 		test func(*testing.T, *database)
 	}{
 		{"conformance", conformance},
-		{"every_type_is_text", everyTypeIsText},
-		{"a_row_that_cannot_be_right_is_no_account", aRowThatCannotBeRightIsNoAccount},
-		{"originals_work_unchanged", originalsWorkUnchanged},
-		{"quotes_mean_what_they_mean", quotesMeanWhatTheyMean},
+		{"every type is text", everyTypeIsText},
+		{"a row that cannot be right is no account", aRowThatCannotBeRightIsNoAccount},
+		{"quotes mean what they mean", quotesMeanWhatTheyMean},
+		{"originals work unchanged", originalsWorkUnchanged},
+		{"procedures and functions are asked", proceduresAndFunctionsAreAsked},
+		{"dead connections are replaced", deadConnectionsAreReplaced},
+		{"a storm stays within the pool", aStormStaysWithinThePool},
+		{"a server may come later", aServerMayComeLater},
+		{"a changed table heals by itself", aChangedTableHealsByItself},
+		{"a table that is locked holds nobody for long", aTableThatIsLockedHoldsNobodyForLong},
+		{"who gives up is let go", whoGivesUpIsLetGo},
+		{"an endless value is refused", anEndlessValueIsRefused},
+		{"certificates are verified", certificatesAreVerified},
+		{"the next server answers", theNextServerAnswers},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, r.database(t)) })
 	}
@@ -112,6 +126,19 @@ func (d *database) dsn() string {
 		return d.name
 	}
 	return d.server.DSN(d.name)
+}
+
+// admin is a database whose user may do everything.
+func (d *database) admin(t testing.TB) *sql.DB {
+	t.Helper()
+	driver, dsn := d.driver, d.dsn()
+	p, err := newPlan(settings{Driver: driver, DSN: dsn, Lookup: mustParse(t, "SELECT {user}"), Pool: 4, Timeout: time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := p.pool(p.servers[0].patient)
+	t.Cleanup(func() { db.Close() })
+	return db
 }
 
 // source opens a source on the database.

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -98,13 +99,23 @@ func (d *database) repeat(n int) string {
 // lenient asks for ann with a query that a source may not even open with.
 func (d *database) lenient(t *testing.T, query string) (account.Fields, error) {
 	t.Helper()
+	p := d.plan(t, query)
+	return p.look(t.Context(), d.pool(t, p), account.Query{Name: "ann"})
+}
+
+func (d *database) plan(t *testing.T, query string) *plan {
+	t.Helper()
 	p, err := newPlan(settings{Driver: d.driver, DSN: d.dsn(), Lookup: mustParse(t, query), Pool: 1, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+func (d *database) pool(t *testing.T, p *plan) *sql.DB {
 	db := p.pool(p.servers[0].connect)
-	defer db.Close()
-	return p.look(t.Context(), db, account.Query{Name: "ann"})
+	t.Cleanup(func() { db.Close() })
+	return db
 }
 
 // A text with a variable in it is what the database itself would read in its place.
@@ -120,6 +131,7 @@ func quotesMeanWhatTheyMean(t *testing.T, d *database) {
 	case "sqlite":
 		texts = append(texts, `'\%n\'`, "'%n' || '%d'")
 	}
+	db := d.pool(t, d.plan(t, "SELECT '%n' AS x"))
 	for _, text := range texts {
 		bound, err := d.lenient(t, "SELECT "+text+" AS x")
 		if err != nil {
@@ -127,9 +139,8 @@ func quotesMeanWhatTheyMean(t *testing.T, d *database) {
 			continue
 		}
 		pasted := strings.NewReplacer("%n", "ann", "%d", "", "%Un", "ANN", "{{", "{", "%%", "%").Replace(text)
-		db := d.source(t, "SELECT '%n' AS x")
 		var want string
-		if err := db.pool(db.servers[0].connect).QueryRow("SELECT " + pasted).Scan(&want); err != nil {
+		if err := db.QueryRow("SELECT " + pasted).Scan(&want); err != nil {
 			t.Fatalf("%s: %v", pasted, err)
 		}
 		if bound["x"] != want {

@@ -3,6 +3,7 @@ package sql
 import (
 	"os"
 	"testing"
+	"time"
 
 	"usher/internal/account/accounttest"
 )
@@ -29,7 +30,8 @@ func conformance(t *testing.T, d *database) {
 	}
 	for name, where := range map[string]string{"unquoted": "{user}", "quoted": "'%u'", "in_parts": "'%n@%d'"} {
 		t.Run(name, func(t *testing.T) {
-			s := d.source(t, "SELECT crypt AS password, mailhost, port FROM users WHERE active = 'Y' AND username = "+where)
+			lookup := "SELECT crypt AS password, mailhost, port FROM users WHERE active = 'Y' AND username = " + where
+			s := d.open(t, settings{Lookup: mustParse(t, lookup), Timeout: 30 * time.Second})
 			accounttest.RunSource(t, s, w)
 		})
 	}
