@@ -39,7 +39,7 @@ func postgresComplaint(err error) (complaint, bool) {
 		"42703": todoColumn, "42883": todoFunction, "42501": todoGrant, "53300": todoMany, "42601": todoSyntax,
 	}
 	wrong := slices.Contains(questionClasses, e.Code[:2]) || e.Code == "3F000"
-	return complaint{e.Message, e.Code, wrong, todo[e.Code]}, true
+	return complaint{e.Message, e.Code, wrong, todo[e.Code], e.Code == "23505"}, true
 }
 
 // https://dev.mysql.com/doc/mysql-errors/8.0/en/server-error-reference.html,
@@ -60,7 +60,7 @@ func mysqlComplaint(err error) (complaint, bool) {
 	case 1267, 1292, 1366: // collations and values: of class HY
 		question = true
 	}
-	return complaint{e.Message, "error " + strconv.Itoa(int(e.Number)), question, todo[e.Number]}, true
+	return complaint{e.Message, "error " + strconv.Itoa(int(e.Number)), question, todo[e.Number], e.Number == 1062}, true
 }
 
 // https://www.sqlite.org/rescode.html
@@ -87,5 +87,6 @@ func sqliteComplaint(err error) (complaint, bool) {
 		}
 	}
 	question := []int{lib.SQLITE_ERROR, lib.SQLITE_MISMATCH, lib.SQLITE_RANGE, lib.SQLITE_TOOBIG, lib.SQLITE_CONSTRAINT}
-	return complaint{e.Error(), "code " + strconv.Itoa(code), slices.Contains(question, code), todo[code]}, true
+	exists := e.Code() == lib.SQLITE_CONSTRAINT_UNIQUE || e.Code() == lib.SQLITE_CONSTRAINT_PRIMARYKEY
+	return complaint{e.Error(), "code " + strconv.Itoa(code), slices.Contains(question, code), todo[code], exists}, true
 }

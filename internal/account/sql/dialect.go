@@ -39,7 +39,7 @@ var (
 		complaint: mysqlComplaint,
 	}
 	sqLite = &dialect{
-		name: "sqlite", place: question, quote: `"`,
+		name: "sqlite", place: question, quote: "`", // what stands in "…" and is no name, SQLite takes for a text
 		backticks: true, brackets: true, places: "?:@$", complaint: sqliteComplaint,
 	}
 )

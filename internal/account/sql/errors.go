@@ -57,6 +57,7 @@ type complaint struct {
 	says, code string
 	wrong      bool   // it is the question's fault, not the server's
 	todo       string // "": nothing comes to mind
+	exists     bool   // a row that must be there once is there already
 }
 
 func (c complaint) error() error {

@@ -80,6 +80,13 @@ func all(t *testing.T, r real) {
 		{"an endless value is refused", anEndlessValueIsRefused},
 		{"certificates are verified", certificatesAreVerified},
 		{"the next server answers", theNextServerAnswers},
+		{"accounts are listed", accountsAreListed},
+		{"a long list streams", aLongListStreams},
+		{"accounts are changed", accountsAreChanged},
+		{"what cannot be changed stays", whatCannotBeChangedStays},
+		{"a name may be two columns", aNameMayBeTwoColumns},
+		{"an import is all or nothing", anImportIsAllOrNothing},
+		{"a change between is reported", aChangeBetweenIsReported},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, r.database(t)) })
 	}

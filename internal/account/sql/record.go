@@ -25,19 +25,28 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// row asks for the row of one account.
-func (p *plan) row(ctx context.Context, db querier, q account.Query) (account.Fields, error) {
+// query runs a query and gives its result to read.
+func query(ctx context.Context, db querier, text string, args []any, read func(*sql.Rows) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	rows, err := db.QueryContext(ctx, p.lookup.text, p.lookup.args(q)...)
+	rows, err := db.QueryContext(ctx, text, args...)
 	if err != nil {
 		cancel()
-		return nil, err
+		return err
 	}
 	defer func() {
-		cancel() // what is left of a result that cannot be right is not waited for
+		cancel() // nobody waits for what read has left
 		rows.Close()
 	}()
-	return oneRow(rows, q.Name)
+	return read(rows)
+}
+
+// row asks for the row of one account.
+func (p *plan) row(ctx context.Context, db querier, q account.Query) (f account.Fields, err error) {
+	err = query(ctx, db, p.lookup.text, p.lookup.args(q), func(rows *sql.Rows) error {
+		f, err = oneRow(rows, q.Name)
+		return err
+	})
+	return f, err
 }
 
 // oneRow reads a result that must be one row, or none. Of several results, as
@@ -121,28 +130,9 @@ func (t *table) fields() (account.Fields, error) {
 	return f, nil
 }
 
-// text is a value as people write it. NULL is "".
+// text is a value of an account.
 func text(v any, bits bool) (string, error) {
-	var s string
-	switch v := v.(type) {
-	case nil:
-	case string:
-		s = v
-	case []byte:
-		if s = string(v); bits {
-			s = strconv.FormatUint(binary.BigEndian.Uint64(append(make([]byte, 8-min(8, len(v))), v...)), 10)
-		}
-	case bool:
-		s = map[bool]string{true: "Y", false: "N"}[v]
-	case float64:
-		s = strconv.FormatFloat(v, 'f', -1, 64)
-	case float32:
-		s = strconv.FormatFloat(float64(v), 'f', -1, 32)
-	case time.Time:
-		s = v.UTC().Format(time.DateTime)
-	default: // whole numbers
-		s = fmt.Sprint(v)
-	}
+	s := plain(v, bits)
 	switch {
 	case len(s) > maxValue:
 		return "", fmt.Errorf("its value has %d bytes; %d are allowed", len(s), maxValue)
@@ -150,4 +140,28 @@ func text(v any, bits bool) (string, error) {
 		return "", errors.New("its value is not valid UTF-8")
 	}
 	return s, nil
+}
+
+// plain is a value as people write it. NULL is "".
+func plain(v any, bits bool) string {
+	switch v := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return v
+	case []byte:
+		if bits && len(v) <= 8 {
+			return strconv.FormatUint(binary.BigEndian.Uint64(append(make([]byte, 8-len(v)), v...)), 10)
+		}
+		return string(v)
+	case bool:
+		return map[bool]string{true: "Y", false: "N"}[v]
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	case float32:
+		return strconv.FormatFloat(float64(v), 'f', -1, 32)
+	case time.Time:
+		return v.UTC().Format(time.DateTime)
+	}
+	return fmt.Sprint(v) // whole numbers
 }

@@ -121,7 +121,7 @@ func (d *database) pool(t *testing.T, p *plan) *sql.DB {
 // A text with a variable in it is what the database itself would read in its place.
 func quotesMeanWhatTheyMean(t *testing.T, d *database) {
 	texts := []string{
-		"'%n'", "'it''s %n'", "'%n@%d'", `'a"b`+"`"+`c %n'`, "'%% %n {{}'", "'/* %n */ -- #'", "' %n '",
+		"'%n'", "'it''s %n'", "'%n@%d'", `'a"b` + "`" + `c %n'`, "'%% %n {{}'", "'/* %n */ -- #'", "' %n '",
 	}
 	switch d.driver {
 	case "postgres":
