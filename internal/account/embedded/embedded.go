@@ -18,3 +18,12 @@ func Open(ctx context.Context, at account.Site) (account.Source, error) {
 	}
 	return s, nil
 }
+
+// OpenExisting is Open for who only looks: it never makes a database.
+func OpenExisting(ctx context.Context, at account.Site) (account.Source, error) {
+	s, err := OpenStore(ctx, at.State)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}

@@ -80,6 +80,7 @@ func all(t *testing.T, r real) {
 		{"an endless value is refused", anEndlessValueIsRefused},
 		{"certificates are verified", certificatesAreVerified},
 		{"the next server answers", theNextServerAnswers},
+		{"what is wrong is said in words", whatIsWrongIsSaidInWords},
 		{"accounts are listed", accountsAreListed},
 		{"a long list streams", aLongListStreams},
 		{"accounts are changed", accountsAreChanged},

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"time"
 
 	"usher/internal/account"
@@ -16,8 +17,27 @@ type Source struct {
 	asked *account.Servers[*sql.DB]
 }
 
-// open is the account.Open of a plan. A file must be there; servers may come later.
+// open is the account.Open of a plan. A file must be there, and the lookup fit what is
+// in it; servers may come later.
 func (p *plan) open(ctx context.Context, at account.Site) (account.Source, error) {
+	s := p.source(at)
+	if p.dialect != sqLite {
+		return s, nil
+	}
+	var err error
+	s.asked.Each(func(name string, db *sql.DB) {
+		if _, bad := s.look(ctx, db, account.Query{Name: nobody}); bad != nil && !errors.Is(bad, account.ErrUnknown) {
+			err = fmt.Errorf("%s: %w", name, bad)
+		}
+	})
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// source opens pools. Connections are made when they are needed.
+func (p *plan) source(at account.Site) *Source {
 	s := &Source{plan: p}
 	var names []string
 	var dbs []*sql.DB
@@ -26,13 +46,7 @@ func (p *plan) open(ctx context.Context, at account.Site) (account.Source, error
 		dbs = append(dbs, p.pool(one.connect))
 	}
 	s.asked = account.NewServers(at.Log, p.Timeout, s.probe, names, dbs)
-	if p.dialect != sqLite {
-		return s, nil
-	}
-	if _, err := s.look(ctx, dbs[0], account.Query{Name: nobody}); err != nil && !errors.Is(err, account.ErrUnknown) {
-		return nil, errors.Join(err, s.Close())
-	}
-	return s, nil
+	return s
 }
 
 const (

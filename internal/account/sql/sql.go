@@ -111,6 +111,9 @@ func newPlan(s settings) (*plan, error) {
 	}
 	var err error
 	p.servers, err = kinds[s.Driver].servers(s)
+	if err == nil && len(p.servers) == 0 {
+		err = errors.New("hosts is missing: no host is named, neither there nor in dsn")
+	}
 	return p, err
 }
 
