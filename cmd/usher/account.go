@@ -10,27 +10,31 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher/internal/account"
-	"usher/internal/account/sql"
-	"usher/internal/config"
+	"usher/internal/account/embedded"
 )
 
-// accountFlags say whose database the account commands work on.
-type accountFlags struct{ config, state string }
+// accountFlags say which accounts the account commands work on.
+type accountFlags struct{ config, state, source string }
 
 func accountCommand() *cobra.Command {
 	flags := new(accountFlags)
 	c := &cobra.Command{
 		Use:   "account",
-		Short: "Look at and change the accounts in the embedded database",
+		Short: "Look at and change the accounts in a database",
 		Long: `Look at and change the accounts in the embedded database, accounts.db in the
 state folder. A running usher uses a change from the next login on.
+
+If the configuration has a source of type "sql" with a database of its own, it is
+that one: list and export need its key list, changes its table write. Of several
+sources --source chooses.
 
 Fields are those of doc/config.md, "Account fields": password, host, port, …`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	c.PersistentFlags().StringVarP(&flags.config, "config", "c", "", "configuration `file` that names the state folder")
-	c.PersistentFlags().StringVar(&flags.state, "state", "", "state `folder`; overrides the configuration")
+	c.PersistentFlags().StringVarP(&flags.config, "config", "c", "", "configuration `file` that names the state folder and the sources")
+	c.PersistentFlags().StringVar(&flags.state, "state", "", "state `folder` of the embedded database; overrides the configuration")
+	c.PersistentFlags().StringVar(&flags.source, "source", "", "`name` of the source, if the configuration has several")
 	c.AddCommand(
 		accountListCommand(flags), accountShowCommand(flags),
 		accountAddCommand(flags), accountSetCommand(flags), accountRemoveCommand(flags),
@@ -40,23 +44,20 @@ Fields are those of doc/config.md, "Account fields": password, host, port, …`,
 }
 
 // with opens the store for one command that needs it to be there.
-func (a *accountFlags) with(ctx context.Context, f func(*sql.Store) error) error {
-	return a.withStore(ctx, sql.OpenStore, f)
+func (a *accountFlags) with(ctx context.Context, f func(account.Store) error) error {
+	return a.withStore(ctx, embedded.OpenExisting, f)
 }
 
-// withNew is with for commands that add accounts: they make a store if need be.
-func (a *accountFlags) withNew(ctx context.Context, f func(*sql.Store) error) error {
-	return a.withStore(ctx, sql.MakeStore, f)
+// withNew is with for commands that add accounts: they make the embedded database if
+// need be.
+func (a *accountFlags) withNew(ctx context.Context, f func(account.Store) error) error {
+	return a.withStore(ctx, embedded.Open, f)
 }
 
-// withStore gives a command the store. Answers of the store that mean "no"
-// become status 1.
-func (a *accountFlags) withStore(ctx context.Context, open func(context.Context, string) (*sql.Store, error), f func(*sql.Store) error) error {
-	state, err := stateDir(a.config, a.state)
-	if err != nil {
-		return err
-	}
-	store, err := open(ctx, state)
+// withStore gives a command the store. Answers of the store that mean "no" become
+// status 1.
+func (a *accountFlags) withStore(ctx context.Context, embedded account.Open, f func(account.Store) error) error {
+	store, err := a.store(ctx, embedded)
 	if err != nil {
 		return err
 	}
@@ -64,28 +65,11 @@ func (a *accountFlags) withStore(ctx context.Context, open func(context.Context,
 }
 
 func answer(err error) error {
-	var bad sql.Invalid
-	if errors.Is(err, account.ErrUnknown) || errors.Is(err, sql.ErrExists) || errors.As(err, &bad) {
+	var bad account.Invalid
+	if errors.Is(err, account.ErrUnknown) || errors.Is(err, account.ErrExists) || errors.Is(err, account.ErrChanged) || errors.As(err, &bad) {
 		return failure{statusNo, err}
 	}
 	return err
-}
-
-// stateDir is the folder of the database: as the flags say, else as the
-// configuration in the usual places says, else the default.
-func stateDir(configFlag, stateFlag string) (string, error) {
-	if stateFlag != "" {
-		return stateFlag, nil
-	}
-	path := findConfig(configFlag)
-	if path == "" {
-		return string(config.Default().Server.State), nil
-	}
-	cfg, err := config.Load(path)
-	if err != nil {
-		return "", err
-	}
-	return string(cfg.Server.State), nil
 }
 
 // fieldNames gives the names of fields in the order of the alphabet, user first.

@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher/internal/account"
-	"usher/internal/account/sql"
 	"usher/internal/password"
 )
 
@@ -30,9 +29,9 @@ func accountAddCommand(flags *accountFlags) *cobra.Command {
 				return err
 			}
 			f["user"] = args[0]
-			return flags.withNew(cmd.Context(), func(s *sql.Store) error {
+			return flags.withNew(cmd.Context(), func(s account.Store) error {
 				err := s.Add(cmd.Context(), f)
-				if errors.Is(err, sql.ErrExists) {
+				if errors.Is(err, account.ErrExists) {
 					return fmt.Errorf("%w; change it with: usher account set", err)
 				}
 				if err == nil {
@@ -61,7 +60,7 @@ func accountSetCommand(flags *accountFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return flags.with(cmd.Context(), func(s *sql.Store) error {
+			return flags.with(cmd.Context(), func(s account.Store) error {
 				hintFields(cmd, f)
 				return report(cmd, "changed", args[:1], s.Set(cmd.Context(), args[0], f))
 			})
@@ -78,7 +77,7 @@ func accountRemoveCommand(flags *accountFlags) *cobra.Command {
 		Short:      "Remove accounts: all that are named, or none if one is unknown",
 		Args:       cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return flags.with(cmd.Context(), func(s *sql.Store) error {
+			return flags.with(cmd.Context(), func(s account.Store) error {
 				return report(cmd, "removed", args, s.Remove(cmd.Context(), args...))
 			})
 		},

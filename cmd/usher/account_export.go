@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher/internal/account"
-	"usher/internal/account/sql"
 )
 
 func accountExportCommand(flags *accountFlags) *cobra.Command {
@@ -29,7 +28,7 @@ func accountExportCommand(flags *accountFlags) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return flags.with(cmd.Context(), func(s *sql.Store) error {
+			return flags.with(cmd.Context(), func(s account.Store) error {
 				write := func(w io.Writer) error { return exportAccounts(cmd.Context(), s, format, w) }
 				if output == "" || output == "-" {
 					return write(cmd.OutOrStdout())
@@ -43,7 +42,7 @@ func accountExportCommand(flags *accountFlags) *cobra.Command {
 	return c
 }
 
-func exportAccounts(ctx context.Context, s *sql.Store, format string, out io.Writer) error {
+func exportAccounts(ctx context.Context, s account.Store, format string, out io.Writer) error {
 	w := bufio.NewWriter(out)
 	err := s.Export(ctx, func(fields []string, rows iter.Seq2[account.Fields, error]) error {
 		if format == "jsonl" {

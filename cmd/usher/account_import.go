@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"usher/internal/account/sql"
+	"usher/internal/account"
 )
 
 func accountImportCommand(flags *accountFlags) *cobra.Command {
@@ -27,11 +27,11 @@ jsonl  one JSON object on each line`,
 			if err != nil {
 				return err
 			}
-			existing := sql.Refuse
+			existing := account.Refuse
 			if update {
-				existing = sql.Update
+				existing = account.Update
 			}
-			return flags.withNew(cmd.Context(), func(s *sql.Store) error {
+			return flags.withNew(cmd.Context(), func(s account.Store) error {
 				return importAccounts(cmd, s, args[0], format, existing)
 			})
 		},
@@ -41,7 +41,7 @@ jsonl  one JSON object on each line`,
 	return c
 }
 
-func importAccounts(cmd *cobra.Command, s *sql.Store, file, format string, existing sql.Existing) error {
+func importAccounts(cmd *cobra.Command, s account.Store, file, format string, existing account.Existing) error {
 	in, size, err := openImport(cmd, file)
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher/internal/account"
-	"usher/internal/account/sql"
 )
 
 func accountListCommand(flags *accountFlags) *cobra.Command {
@@ -24,7 +23,7 @@ func accountListCommand(flags *accountFlags) *cobra.Command {
 			if len(args) == 1 {
 				glob = args[0]
 			}
-			return flags.with(cmd.Context(), func(s *sql.Store) error {
+			return flags.with(cmd.Context(), func(s account.Store) error {
 				return listAccounts(cmd.Context(), s, glob, asJSON, cmd.OutOrStdout())
 			})
 		},
@@ -34,7 +33,7 @@ func accountListCommand(flags *accountFlags) *cobra.Command {
 }
 
 // listAccounts prints as it reads, so that a million accounts need no memory.
-func listAccounts(ctx context.Context, s *sql.Store, glob string, asJSON bool, out io.Writer) error {
+func listAccounts(ctx context.Context, s account.Store, glob string, asJSON bool, out io.Writer) error {
 	w := bufio.NewWriter(out)
 	item, end := listLine, ""
 	if asJSON {
@@ -86,7 +85,7 @@ func accountShowCommand(flags *accountFlags) *cobra.Command {
 		Short: "Show all fields of an account",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return flags.with(cmd.Context(), func(s *sql.Store) error {
+			return flags.with(cmd.Context(), func(s account.Store) error {
 				f, err := s.Get(cmd.Context(), args[0])
 				if err != nil {
 					return fmt.Errorf("user %q: %w", args[0], err)

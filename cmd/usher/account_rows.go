@@ -15,7 +15,6 @@ import (
 	"unicode/utf8"
 
 	"usher/internal/account"
-	"usher/internal/account/sql"
 )
 
 // formatOf is the --format of an import or export: as given, else by the name
@@ -35,20 +34,20 @@ func formatOf(flag, file string) (string, error) {
 }
 
 // readRows reads the accounts of a file one by one.
-func readRows(format string, r io.Reader) iter.Seq2[sql.Row, error] {
-	return func(yield func(sql.Row, error) bool) {
+func readRows(format string, r io.Reader) iter.Seq2[account.Row, error] {
+	return func(yield func(account.Row, error) bool) {
 		read := readCSV
 		if format == "jsonl" {
 			read = readJSONL
 		}
 		err := read(r, func(line int, f account.Fields) error {
-			if !yield(sql.Row{Line: line, Fields: f}, nil) {
+			if !yield(account.Row{Line: line, Fields: f}, nil) {
 				return errEnough
 			}
 			return nil
 		})
 		if err != nil && !errors.Is(err, errEnough) {
-			yield(sql.Row{}, err)
+			yield(account.Row{}, err)
 		}
 	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,11 +14,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rogpeppe/go-internal/testscript"
 
-	"usher/internal/account/sql"
+	"usher/internal/account"
 )
 
-func rowsIn(format string, r io.Reader) (rows []sql.Row, err error) {
+func rowsIn(format string, r io.Reader) (rows []account.Row, err error) {
 	for row, err := range readRows(format, r) {
 		if err != nil {
 			return rows, err
@@ -27,16 +30,16 @@ func rowsIn(format string, r io.Reader) (rows []sql.Row, err error) {
 }
 
 func TestReadRows(t *testing.T) {
-	ann := sql.Row{Line: 2, Fields: map[string]string{"user": "ann", "host": "a"}}
+	ann := account.Row{Line: 2, Fields: map[string]string{"user": "ann", "host": "a"}}
 	for _, c := range []struct {
 		name, format, text string
-		want               []sql.Row
+		want               []account.Row
 	}{
-		{"plain", "csv", "user,host\nann,a\n", []sql.Row{ann}},
-		{"from Excel", "csv", "\ufeffUser,MailHost\r\nann,a\r\n", []sql.Row{ann}},
-		{"no last line end", "csv", "user,host\nann,a", []sql.Row{ann}},
+		{"plain", "csv", "user,host\nann,a\n", []account.Row{ann}},
+		{"from Excel", "csv", "\ufeffUser,MailHost\r\nann,a\r\n", []account.Row{ann}},
+		{"no last line end", "csv", "user,host\nann,a", []account.Row{ann}},
 		{"header only", "csv", "user,host\n", nil},
-		{"json", "jsonl", "\n {\"user\":\"ann\", \"host\":\"a\"}\n\n", []sql.Row{ann}},
+		{"json", "jsonl", "\n {\"user\":\"ann\", \"host\":\"a\"}\n\n", []account.Row{ann}},
 		{"nothing", "jsonl", "", nil},
 	} {
 		got, err := rowsIn(c.format, strings.NewReader(c.text))
@@ -120,4 +123,58 @@ func TestProgress(t *testing.T) {
 			t.Errorf("terminal %v, size %d: %q, want %q", c.terminal, c.size, out.String(), c.want)
 		}
 	}
+}
+
+// runSQLite does something to a database: sqlite FILE SQL.
+func runSQLite(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: sqlite FILE SQL")
+	}
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer db.Close()
+	_, err = db.Exec(args[1])
+	ts.Check(err)
+}
+
+// meanwhile does something to a database between what another process reads there and
+// what it then writes: meanwhile FILE SQL.
+func meanwhile(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: meanwhile FILE SQL")
+	}
+	db, err := sql.Open("sqlite", ts.MkAbs(args[0])+"?_txlock=immediate")
+	ts.Check(err)
+	tx, err := db.Begin() // others can read, and must wait before they write
+	ts.Check(err)
+	_, err = tx.Exec(args[1])
+	ts.Check(err)
+	done := make(chan error, 1)
+	go func() { done <- commitWhileWaited(tx, ts.MkAbs(args[0])) }()
+	ts.Defer(func() {
+		if err := errors.Join(<-done, db.Close()); err != nil {
+			ts.Logf("meanwhile: %v", err)
+		}
+	})
+}
+
+// commitWhileWaited commits once another process has had the file open for a while:
+// then it waits for us.
+func commitWhileWaited(tx *sql.Tx, file string) error {
+	for began := time.Now(); !isOpenElsewhere(file) && time.Since(began) < 20*time.Second; {
+		time.Sleep(5 * time.Millisecond)
+	}
+	time.Sleep(1500 * time.Millisecond)
+	return tx.Commit()
+}
+
+func isOpenElsewhere(file string) bool {
+	ours := fmt.Sprintf("/proc/%d/", os.Getpid())
+	links, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && to == file && !strings.HasPrefix(link, ours) {
+			return true
+		}
+	}
+	return false
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher/internal/account"
-	"usher/internal/account/sql"
+	"usher/internal/account/embedded"
 	"usher/internal/config"
 	"usher/internal/demo"
 	"usher/internal/password"
@@ -102,7 +102,7 @@ func runDemo(cmd *cobra.Command, a demoAddrs) (err error) {
 
 // demoAccounts fills the embedded database.
 func demoAccounts(ctx context.Context, dir string) error {
-	store, err := sql.MakeStore(ctx, filepath.Join(dir, "state"))
+	store, err := embedded.MakeStore(ctx, filepath.Join(dir, "state"))
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package server
 import (
 	"usher/internal/account"
 	"usher/internal/account/authdaemon"
+	"usher/internal/account/embedded"
 	authhttp "usher/internal/account/http"
 	"usher/internal/account/ldap"
 	"usher/internal/account/passwd"
@@ -20,7 +21,7 @@ var (
 	protocols  = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
 	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
 	accounts   = map[string]account.Driver{
-		"sql":        sql.Driver,
+		"sql":        sql.Driver(embedded.Open),
 		"ldap":       ldap.Driver,
 		"userdb":     userdb.Driver,
 		"passwd":     passwd.Driver,

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"syscall"
 
-	"usher/internal/account/sql"
+	"usher/internal/account/embedded"
 )
 
 // dropPrivileges becomes the configured user if we are root: whoever talks to
@@ -53,7 +53,7 @@ func (s *Server) giveState(uid, gid int) error {
 	}
 	give := []string{dir}
 	for _, e := range entries {
-		ours := strings.HasPrefix(e.Name(), sql.File) || strings.HasPrefix(e.Name(), ticketFile) || isCache(e.Name())
+		ours := strings.HasPrefix(e.Name(), embedded.File) || strings.HasPrefix(e.Name(), ticketFile) || isCache(e.Name())
 		if !ours || !alone(e) {
 			return s.mustOwn(dir, uid, e.Name())
 		}

@@ -2,98 +2,114 @@ package sql
 
 import (
 	"context"
+	"crypto/x509"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"strings"
+	"syscall"
 
-	"modernc.org/sqlite"
-	lib "modernc.org/sqlite/lib"
+	"github.com/go-sql-driver/mysql"
 
 	"usher/internal/account"
 )
 
-// ErrExists says that there is an account of that name already.
-var ErrExists = errors.New("the account exists already")
-
-// Invalid is the error of a row that must not be stored as it is.
-type Invalid struct{ error }
-
-// Unwrap gives the fault.
-func (i Invalid) Unwrap() error { return i.error }
-
-func invalid(format string, args ...any) error { return Invalid{fmt.Errorf(format, args...)} }
-
-// callers is an error of the function that a caller has passed in. It says
-// already what went wrong, and it was not the database.
-type callers struct{ error }
-
-func asCallers(err error) error {
-	if err == nil {
-		return nil
-	}
-	return callers{err}
+// isDead tells whether an error is that of a connection which was dead before it was
+// used.
+func isDead(err error) bool {
+	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn)
 }
 
-// code gives SQLite's primary result code, or lib.SQLITE_OK if err is not its.
-func code(err error) int {
-	var e *sqlite.Error
-	if !errors.As(err, &e) {
-		return lib.SQLITE_OK
-	}
-	return e.Code() & 0xff // the rest tells more exactly where
+// wrong is what stands in a database in place of an account, or a question that makes
+// no sense. The next server would answer the same.
+type wrong struct{ error }
+
+func (w wrong) Unwrap() error { return w.error }
+
+func wrongf(format string, args ...any) error { return wrong{fmt.Errorf(format, args...)} }
+
+// isAnswer tells whether a server is well that gave this.
+func isAnswer(err error) bool {
+	var w wrong
+	return err == nil || errors.Is(err, account.ErrUnknown) || errors.As(err, &w)
 }
 
-// damaged reports whether the open file can no longer be trusted.
-func damaged(err error) bool {
-	switch code(err) {
-	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB, lib.SQLITE_IOERR, lib.SQLITE_CANTOPEN, lib.SQLITE_PROTOCOL, lib.SQLITE_ERROR, lib.SQLITE_SCHEMA:
-		return true
-	}
-	return false
-}
-
-// explain names the source and says what to do. The answers "no such account",
-// "exists already" and "cannot be stored like this" are not about the source.
-func (s *Store) explain(err error) error {
-	var bad Invalid
-	var theirs callers
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &theirs):
-		return theirs.error
-	case errors.Is(err, account.ErrUnknown), errors.Is(err, ErrExists), errors.As(err, &bad):
+// explain says what an error means and what to do about it.
+func (d *dialect) explain(err error) error {
+	if err == nil || errors.Is(err, account.ErrUnknown) {
 		return err
 	}
-	if todo := advice(err); todo != "" {
-		return fmt.Errorf("account source \"sqlite\" (%s): %w; %s", s.path, err, todo)
+	if c, ok := d.complaint(err); ok {
+		err = c.error()
+	} else if !isAnswer(err) {
+		err = flat{err, wayTodo(err)}
 	}
-	return fmt.Errorf("account source \"sqlite\" (%s): %w", s.path, err)
+	if isAnswer(err) {
+		return account.Final(err)
+	}
+	return err
 }
 
-// advice is what to do about an error of the database as a whole.
-func advice(err error) string {
+// A complaint is what a server says in place of a result.
+type complaint struct {
+	says, code string
+	wrong      bool   // it is the question's fault, not the server's
+	todo       string // "": nothing comes to mind
+	exists     bool   // a row that must be there once is there already
+}
+
+func (c complaint) error() error {
+	err := fmt.Errorf("the database says %.300q (%s)", c.says, c.code)
+	if c.todo != "" {
+		err = fmt.Errorf("%w; %s", err, c.todo)
+	}
+	if c.wrong {
+		return wrong{err}
+	}
+	return err
+}
+
+// flat is an error of the way to a server, in one line and not too long.
+type flat struct {
+	error
+	todo string
+}
+
+func (f flat) Unwrap() error { return f.error }
+
+func (f flat) Error() string {
+	text := strings.Join(strings.Fields(f.error.Error()), " ")
+	if len(text) > 500 {
+		text = text[:500] + "…"
+	}
+	if f.todo != "" {
+		text += "; " + f.todo
+	}
+	return text
+}
+
+// wayTodo is what to do about an error of the way to a server.
+func wayTodo(err error) string {
+	var name x509.HostnameError
+	var authority x509.UnknownAuthorityError
+	var dns *net.DNSError
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return ""
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nobody listens there: is the database started, and on this address and port?"
+	case errors.As(err, &name):
+		return "its certificate is for other names: use one of them as the host"
+	case errors.As(err, &authority):
+		return "its certificate is signed by somebody unknown: name the file of the authority with ca"
+	case errors.As(err, &dns):
+		return "check the name of the host"
 	case errors.Is(err, fs.ErrNotExist):
-		return "put it back: it is used again at once (the first usher serve or usher account add makes one)"
+		return "put it there, or check the path in dsn"
 	case errors.Is(err, fs.ErrPermission):
-		return "check the owner and mode of the file and its folder"
-	}
-	switch code(err) {
-	case lib.SQLITE_FULL:
-		return "the disk is full: make room, nothing was changed"
-	case lib.SQLITE_BUSY, lib.SQLITE_LOCKED:
-		return "another process is writing for more than 10 seconds: wait for it or end it, then try again"
-	case lib.SQLITE_CORRUPT, lib.SQLITE_NOTADB, lib.SQLITE_PROTOCOL:
-		return "the file is damaged: put a backup in its place after removing accounts.db-wal and accounts.db-shm"
-	case lib.SQLITE_CANTOPEN, lib.SQLITE_PERM, lib.SQLITE_READONLY, lib.SQLITE_AUTH:
-		return "check the owner and mode of the file and its folder"
-	case lib.SQLITE_IOERR:
-		return "the disk cannot be read or written: look at the system's log"
-	case lib.SQLITE_ERROR, lib.SQLITE_SCHEMA:
-		return "its tables are not those that usher makes: put a backup in its place"
+		return "let usher read it"
 	}
 	return ""
 }

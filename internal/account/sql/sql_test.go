@@ -3,369 +3,172 @@ package sql
 import (
 	"context"
 	"errors"
-	"fmt"
-	"iter"
-	"maps"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"usher/internal/account"
-	"usher/internal/account/accounttest"
 )
 
-func open(t testing.TB, state string) *Store {
-	t.Helper()
-	s, err := MakeStore(context.Background(), state)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
+// driven gives the driver a block.
+func driven(s settings) (account.Open, error) {
+	embedded := func(context.Context, account.Site) (account.Source, error) { return account.Anyone{}, nil }
+	return Driver(embedded)(func(into any) error {
+		*into.(*settings) = s
+		return nil
 	})
-	return s
 }
 
-// lookup asks as the server does.
-func lookup(ctx context.Context, s *Store, q account.Query) (*account.Account, error) {
-	return (&account.Reader{Name: "sql", Source: s}).Lookup(ctx, q)
-}
-
-func add(t testing.TB, s *Store, f account.Fields) {
-	t.Helper()
-	if err := s.Add(context.Background(), f); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// all gives the accounts that match glob.
-func all(t testing.TB, s *Store, glob string) []account.Fields {
-	t.Helper()
-	var got []account.Fields
-	for f, err := range s.List(context.Background(), glob) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, f)
-	}
-	return got
-}
-
-var ann = account.Fields{"user": "ann@example.org", "password": "{PLAIN}secret", "host": "imap1, imap2:143", "port": "993", "ssl": "yes", "team": "east"}
-
-func TestConformance(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	accounttest.RunSource(t, s, accounttest.World{User: "ann@example.org", Password: "secret", Unknown: "bob@example.org"})
-}
-
-func TestDriverOpensTheEmbeddedDatabase(t *testing.T) {
-	open, err := Driver(func(any) error { return nil })
+func TestABlockWithoutDSNIsTheEmbeddedDatabase(t *testing.T) {
+	open, err := driven(settings{Driver: "sqlite", Pool: 8, Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := open(t.Context(), account.Site{State: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := d.(*Store)
-	defer s.Close()
-	if notes := s.Notes(); len(notes) != 1 {
-		t.Errorf("an administrator is not told that the database is new: %q", notes)
+	if src, err := open(t.Context(), account.Site{}); err != nil || src != (account.Anyone{}) {
+		t.Errorf("it opens %T (%v)", src, err)
 	}
 	bad := errors.New("unknown key")
-	if _, err := Driver(func(any) error { return bad }); !errors.Is(err, bad) {
-		t.Errorf("Driver with a bad block: %v", err)
+	if _, err := Driver(nil)(func(any) error { return bad }); !errors.Is(err, bad) {
+		t.Errorf("a bad block: %v", err)
 	}
 }
 
-func TestReadersNeverMakeADatabase(t *testing.T) {
-	state := filepath.Join(t.TempDir(), "typo")
-	if _, err := OpenStore(t.Context(), state); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("OpenStore of nothing: %v", err)
-	}
-	if _, err := os.Stat(state); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the folder was made: %v", err)
-	}
-}
-
-func TestOnlyTheOwnerMayReadTheFile(t *testing.T) {
-	state := filepath.Join(t.TempDir(), "new", "state")
-	s := open(t, state)
-	add(t, s, ann)
-	for name, want := range map[string]os.FileMode{"": 0o700, File: 0o600, File + "-wal": 0o600, File + "-shm": 0o600} {
-		info, err := os.Stat(filepath.Join(state, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := info.Mode().Perm(); got != want {
-			t.Errorf("mode of %q is %o, want %o", name, got, want)
-		}
-	}
-}
-
-func TestLookupMakesTheAccount(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	a, err := lookup(t.Context(), s, account.Query{Name: "Ann@Example.ORG"})
-	if err != nil {
+// Whatever is missing or does not fit is named, and a password never is.
+func TestWhatIsMissingIsNamed(t *testing.T) {
+	lookup, list := mustParse(t, "SELECT '%u'"), mustParse(t, "SELECT 1")
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a.Memory = nil
-	want := &account.Account{
-		Name:   "ann@example.org",
-		Source: "sql",
-		Proof:  account.Hashed{Hashes: []string{"{PLAIN}secret"}},
-		Place:  account.Place{Hosts: []string{"imap1", "imap2:143"}, Port: 993, TLS: account.TLSImplicit},
-		Attrs:  map[string]string{"team": "east"},
-	}
-	if diff := cmp.Diff(want, a, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
-		t.Error(diff)
-	}
-}
-
-// A row that somebody has written past usher must not look like no account.
-func TestBadRowIsNamed(t *testing.T) {
-	s := open(t, t.TempDir())
-	for _, c := range []struct{ column, value, want string }{
-		{"port", "none", `user "ann": field "port"`},
-		{"attrs", "[1]", `user "ann": column attrs is not a JSON object`},
-		{"password", "hunter2", `user "ann": field "password"`},
-	} {
-		if _, err := s.open.write.Exec("INSERT OR REPLACE INTO accounts (user, "+c.column+") VALUES ('ann', ?)", c.value); err != nil {
-			t.Fatal(err)
-		}
-		_, err := lookup(t.Context(), s, account.Query{Name: "ann"})
-		wantError(t, err, c.want)
-	}
-}
-
-func wantError(t *testing.T, err error, want string) {
-	t.Helper()
-	if err == nil || errors.Is(err, account.ErrUnknown) || !strings.Contains(err.Error(), want) {
-		t.Errorf("error %v; want one with: %s", err, want)
-	}
-}
-
-// Numbers and NULL come from tables that were filled with other tools.
-func TestForeignValues(t *testing.T) {
-	s := open(t, t.TempDir())
-	if _, err := s.open.write.Exec(`INSERT INTO accounts (user, host, port, nopassword, nologin, attrs) VALUES ('ann', 'imap1', 993, true, 0, '')`); err != nil {
-		t.Fatal(err)
-	}
-	f, err := s.Get(t.Context(), "ann")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(account.Fields{"user": "ann", "host": "imap1", "port": "993", "nopassword": "1", "nologin": "0"}, f); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestAddSetRemove(t *testing.T) {
-	s, ctx := open(t, t.TempDir()), t.Context()
-	add(t, s, account.Fields{"NAME": "ann", "pass_hash": "{PLAIN}x", "MailHost": "imap1", "reason": ""})
-	if err := s.Add(ctx, account.Fields{"user": "ANN"}); !errors.Is(err, ErrExists) {
-		t.Errorf("a second ann: %v", err)
-	}
-	if err := s.Set(ctx, "Ann", account.Fields{"place": "imap2", "password": "", "nopassword": "Y", "team": "east", "user": "Ann"}); err != nil {
-		t.Fatal(err)
-	}
-	want := account.Fields{"user": "Ann", "host": "imap2", "nopassword": "Y", "team": "east"}
-	got, err := s.Get(ctx, "ann")
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Error(err, diff)
-	}
-	if err := s.Set(ctx, "bob", account.Fields{"host": "x"}); !errors.Is(err, account.ErrUnknown) {
-		t.Errorf("set an unknown: %v", err)
-	}
-	if err := s.Remove(ctx, "ann", "bob"); !errors.Is(err, account.ErrUnknown) {
-		t.Errorf("remove an unknown: %v", err)
-	}
-	if len(all(t, s, "")) != 1 {
-		t.Error("remove did something before it failed")
-	}
-	if err := s.Remove(ctx, "ANN"); err != nil {
-		t.Error(err)
-	}
-	if _, err := s.Get(ctx, "ann"); !errors.Is(err, account.ErrUnknown) {
-		t.Errorf("after remove: %v", err)
-	}
-}
-
-func TestBadInputChangesNothing(t *testing.T) {
-	s, ctx := open(t, t.TempDir()), t.Context()
-	add(t, s, ann)
 	for _, c := range []struct {
-		change account.Fields
-		want   string
-	}{
-		{account.Fields{"port": "0"}, `field "port"`},
-		{account.Fields{"password": "hunter2"}, "usher hash"},
-		{account.Fields{"host": "a", "mailhost": "b"}, "given twice"},
-		{account.Fields{"Ho st": "a"}, `field "Ho st"`},
-		{account.Fields{"": "a"}, "field"},
-		{account.Fields{"reason": "a\r\nb"}, "control characters"},
-		{account.Fields{"reason": "\xff"}, "UTF-8"},
-		{account.Fields{"allow_nets": "somewhere"}, "neither an address nor a network"},
-		{account.Fields{"user": "bob"}, "cannot be changed"},
-		{account.Fields{"password": "", "pass": "x"}, `field "pass"`},
-	} {
-		err := s.Set(ctx, "ann@example.org", c.change)
-		wantError(t, err, c.want)
-		if bad := new(Invalid); !errors.As(err, bad) || strings.Contains(err.Error(), "hunter2") {
-			t.Errorf("Set(%v): %#v", c.change, err)
-		}
-	}
-	for _, user := range []string{"", " ann", "ann\x00", "ann\r", "a\tb", "\xff", strings.Repeat("x", maxUser+1)} {
-		if err := s.Add(ctx, account.Fields{"user": user}); !errors.As(err, new(Invalid)) {
-			t.Errorf("Add(%.20q): %v", user, err)
-		}
-	}
-	if diff := cmp.Diff([]account.Fields{ann}, all(t, s, "")); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestListInOrder(t *testing.T) {
-	s := open(t, t.TempDir())
-	for _, user := range []string{"bob@a", "Ann@b", "ann@a", "cy[1]", "Äh"} {
-		add(t, s, account.Fields{"user": user})
-	}
-	for glob, want := range map[string]string{"": "ann@a Ann@b bob@a cy[1] Äh", "*@A": "ann@a bob@a", "ANN@?": "ann@a Ann@b", "ann": "", "cy[[]1]": "cy[1]", "'": ""} {
-		var got []string
-		for _, f := range all(t, s, glob) {
-			got = append(got, f["user"])
-		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("List(%q) = %v, want %s", glob, got, want)
-		}
-	}
-	for range s.List(t.Context(), "") {
-		break // must give its connection back
-	}
-	if s.open.users != 0 {
-		t.Error("a list that was left early is still open")
-	}
-}
-
-// rowsOf numbers fields as the lines of a file with a header.
-func rowsOf(rows ...account.Fields) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		for i, f := range rows {
-			if !yield(Row{Line: i + 2, Fields: maps.Clone(f)}, nil) {
-				return
-			}
-		}
-	}
-}
-
-func TestImportIsAllOrNothing(t *testing.T) {
-	s, ctx := open(t, t.TempDir()), t.Context()
-	add(t, s, ann)
-	good, broken := account.Fields{"user": "bob"}, errors.New("line 9: torn")
-	for _, c := range []struct {
-		rows iter.Seq2[Row, error]
+		s    settings
 		want string
 	}{
-		{rowsOf(good, account.Fields{"user": "cy", "port": "x"}), `line 3: user "cy": field "port"`},
-		{rowsOf(good, account.Fields{"host": "x"}), `line 3: an account needs the field user`},
-		{rowsOf(good, account.Fields{"user": "BOB"}), `line 3: user "BOB" stands on line 2 already`},
-		{rowsOf(good, account.Fields{"user": "ANN@example.org"}), `line 3: user "ANN@example.org": the account exists already; --update`},
-		{func(yield func(Row, error) bool) { _ = yield(Row{2, good}, nil) && yield(Row{}, broken) }, "line 9: torn"},
+		{settings{Driver: "sqlite", Hosts: []string{"a"}}, "hosts: the embedded database"},
+		{settings{Driver: "sqlite", List: list}, "list: the embedded database"},
+		{settings{Driver: "sqlite", Write: write{Key: "x"}}, "write: the embedded database"},
+		{settings{Driver: "sqlite", CA: "x"}, "ca: the embedded database"},
+		{settings{Driver: "postgres"}, "dsn (or dsn_file) is missing"},
+		{settings{Driver: "mysql", Lookup: lookup}, "dsn (or dsn_file) is missing"},
+		{settings{Driver: "sqlite", Lookup: lookup}, "dsn (or dsn_file) is missing"},
+		{settings{Driver: "sqlite", DSN: "/x"}, "lookup is missing"},
+		{settings{Driver: "sqlite", DSN: "/x", Lookup: lookup, Hosts: []string{"a"}}, "hosts: SQLite is a file"},
+		{settings{Driver: "sqlite", DSN: "/x", Lookup: lookup, CA: "a"}, "ca: SQLite is a file"},
+		{settings{Driver: "sqlite", DSN: "x.db", Lookup: lookup}, "write the whole path"},
+		{settings{Driver: "sqlite", DSN: "file:x.db?cache=shared", Lookup: lookup}, "write the whole path"},
+		{settings{Driver: "sqlite", DSN: ":memory:", Lookup: lookup}, "write the whole path"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, Pool: -1}, "pool: there must be 1"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: list}, "lookup: it has no variable"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: mustParse(t, "SELECT `%u`")}, "lookup: {user} stands in a quoted name"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, List: lookup}, "list: it asks for all accounts"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, List: mustParse(t, "SELECT 'x")}, "list: "},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, Write: write{Table: "t"}}, "write.key is missing"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, Write: write{Key: "k"}}, "write.table is missing"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, Write: write{Table: "t", Key: "k", Columns: map[string]string{"mailhost": "x"}}}, `write.columns: "mailhost": write host`},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, Hosts: []string{""}}, "hosts: an empty host"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, Hosts: []string{"a:"}}, "hosts: "},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, CA: ca}, "holds no certificate"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d", Lookup: lookup, CA: "/no/such"}, "no such file"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)", Lookup: lookup}, "dsn: invalid DSN"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d?tls=hush", Lookup: lookup}, "dsn: a parameter in it"},
+		{settings{Driver: "mysql", DSN: "u:hush@tcp(h)/d?parseTime=hush", Lookup: lookup}, "dsn: a parameter in it"},
+		{settings{Driver: "mysql", DSN: "hush", Lookup: lookup}, "dsn: invalid DSN"},
+		{settings{Driver: "mysql", DSN: "host=a password=hush option_file=b", Lookup: lookup}, `dsn: "option_file" is none of`},
+		{settings{Driver: "mysql", DSN: "dbname=a password=hush", Lookup: lookup}, "hosts is missing"},
+		{settings{Driver: "mysql", DSN: "host=a password='hush", Lookup: lookup}, "dsn: it is not of the form"},
+		{settings{Driver: "postgres", DSN: "host=a password='hush", Lookup: lookup}, "dsn: it is not of the form"},
+		{settings{Driver: "postgres", DSN: "host=a password=x hush", Lookup: lookup}, "dsn: it is not of the form"},
+		{settings{Driver: "postgres", DSN: "host=a password=hush port=x", Lookup: lookup}, "dsn: invalid port"},
+		{settings{Driver: "postgres", DSN: "host=a password=hush sslmode=hush", Lookup: lookup}, "dsn: "},
+		{settings{Driver: "postgres", DSN: "postgres://u:hush@h:hush/x", Lookup: lookup}, "dsn: invalid port"},
+		{settings{Driver: "postgres", DSN: "postgres://u:hush%zz@h/x", Lookup: lookup}, "dsn: "},
+		{settings{Driver: "postgres", DSN: "mysql://u:hush@h/x", Lookup: lookup}, "dsn: write it as"},
+		{settings{Driver: "postgres", DSN: "host=a password=hush", Lookup: lookup, CA: "/no/such"}, "no such"},
 	} {
-		_, err := s.Import(ctx, c.rows, Refuse, nil)
+		if c.s.Pool == 0 {
+			c.s.Pool = 8
+		}
+		c.s.Pool = max(c.s.Pool, 0)
+		_, err := driven(c.s)
 		wantError(t, err, c.want)
-		if strings.Contains(err.Error(), "sqlite") {
-			t.Errorf("the database is blamed: %v", err)
+		if err != nil && (strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), "\n")) {
+			t.Errorf("%q", err)
 		}
-	}
-	if diff := cmp.Diff([]account.Fields{ann}, all(t, s, "")); diff != "" {
-		t.Error(diff)
 	}
 }
 
-func TestImportUpdates(t *testing.T) {
-	s, seen := open(t, t.TempDir()), 0
-	add(t, s, ann)
-	n, err := s.Import(t.Context(), rowsOf(account.Fields{"name": "Ann@example.org", "team": "", "host": "imap9"}, account.Fields{"user": "bob"}),
-		Update, func(done int) { seen = done })
-	if n != 2 || seen != 2 || err != nil {
-		t.Fatalf("Import = %d, %v with progress %d", n, err, seen)
-	}
-	changed := maps.Clone(ann)
-	changed["user"], changed["host"] = "Ann@example.org", "imap9"
-	delete(changed, "team")
-	if diff := cmp.Diff([]account.Fields{changed, {"user": "bob"}}, all(t, s, "")); diff != "" {
-		t.Error(diff)
+func TestServersAreFoundInEveryForm(t *testing.T) {
+	for _, c := range []struct {
+		driver, dsn string
+		hosts       []string
+		want        string
+	}{
+		{"postgres", "host=db1 dbname=mail user=u password='a b\\'c\\\\'", nil, "db1:5432"},
+		{"postgres", "host=db1,db2 port=5433 dbname=mail", nil, "db1:5433 db2:5433"},
+		{"postgres", "host=db1 host=db2 port=1,2", nil, "db1:1 db2:2"},
+		{"postgres", "dbname = mail port = 5433", []string{"db1", "db2:5434", "[2001:db8::1]:5435", "::1"}, "db1:5433 db2:5434 [2001:db8::1]:5435 [::1]:5433"},
+		{"postgres", "host=/run/postgresql dbname=mail", nil, "/run/postgresql"},
+		{"postgres", "postgres://u:p@db1,db2:5433/mail?sslmode=verify-full", nil, "db1:5432 db2:5433"},
+		{"postgres", "postgres://u:p@db1:5433/mail", []string{"db2", "db3"}, "db2:5433 db3:5433"},
+		{"postgres", "postgresql://u:p@/mail?application_name=x", []string{"db2:1", "db3"}, "db2:1 db3:5432"},
+		{"mysql", "u:p@tcp(db1)/mail", nil, "db1:3306"},
+		{"mysql", "u:p@tcp([::1]:3307)/mail?tls=true", nil, "[::1]:3307"},
+		{"mysql", "u:p@unix(/run/mysqld/mysqld.sock)/mail", nil, "/run/mysqld/mysqld.sock"},
+		{"mysql", "u:p@tcp(db1:3307)/mail", []string{"db2", "db3:3308", "/run/mysqld/mysqld.sock"}, "db2:3307 db3:3308 /run/mysqld/mysqld.sock"},
+		{"mysql", "host=db1 host=db2 dbname=mail user=u password=p", nil, "db1:3306 db2:3306"},
+		{"mysql", "host=/run/mysqld/mysqld.sock dbname=mail user=u password=p", nil, "/run/mysqld/mysqld.sock"},
+		{"mysql", "dbname=mail user=u password=p port=3307", []string{"db1"}, "db1:3307"},
+		{"sqlite", "/var/mail/mail.db", nil, "/var/mail/mail.db"},
+		{"sqlite", "file:/var/mail/a%20b.db?cache=private", nil, "/var/mail/a b.db"},
+		{"sqlite", "/var/mail/a?b%#c.db", nil, "/var/mail/a?b%#c.db"},
+	} {
+		p, err := newPlan(settings{Driver: c.driver, DSN: c.dsn, Hosts: c.hosts, Lookup: mustParse(t, "SELECT '%u'"), Pool: 1})
+		if err != nil {
+			t.Errorf("%s: %v", c.dsn, err)
+			continue
+		}
+		var got []string
+		for _, s := range p.servers {
+			got = append(got, s.name)
+		}
+		if diff := cmp.Diff(c.want, strings.Join(got, " ")); diff != "" {
+			t.Errorf("%s %s: %s", c.dsn, c.hosts, diff)
+		}
 	}
 }
 
-func TestExportThenImport(t *testing.T) {
-	from, to := open(t, t.TempDir()), open(t, t.TempDir())
-	add(t, from, ann)
-	add(t, from, account.Fields{"user": "bob", "reason": `a "b", 'c' ; ü`, "nologin": "Y", "x_1": " spaces "})
-	err := from.Export(t.Context(), func(fields []string, rows iter.Seq2[account.Fields, error]) error {
-		if got := strings.Join(fields[len(columns):], " "); fields[0] != "user" || got != "team x_1" {
-			t.Errorf("fields %v", fields)
-		}
-		_, err := to.Import(t.Context(), func(yield func(Row, error) bool) {
-			for f, err := range rows {
-				if !yield(Row{Fields: f}, err) {
-					return
-				}
-			}
-		}, Refuse, nil)
-		return err
-	})
+func TestUsesIsWhatTheLookupAsksFor(t *testing.T) {
+	p, err := newPlan(settings{Driver: "sqlite", DSN: "/x", Lookup: mustParse(t, "SELECT '%s', {remote}"), Pool: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(all(t, from, ""), all(t, to, "")); diff != "" {
-		t.Error(diff)
+	s := p.source(account.Site{})
+	defer s.Close()
+	if s.Uses() != account.UsesProtocol|account.UsesRemote || !s.Nearby() {
+		t.Errorf("uses %b, nearby %v", s.Uses(), s.Nearby())
 	}
 }
 
-// many gives n accounts.
-func many(n int) iter.Seq2[Row, error] {
-	return func(yield func(Row, error) bool) {
-		for i := range n {
-			f := account.Fields{"user": fmt.Sprintf("user%06d@example.org", i), "password": "{PLAIN}secret", "host": "imap1.example.org", "team": "east"}
-			if !yield(Row{i + 2, f}, nil) {
-				return
+func FuzzDSN(f *testing.F) {
+	for _, seed := range []string{twoHosts, "a='b c' d = e\\ f", "host=[::1]:5 port=1,2", "postgres://u:p@h:1,g/x?a=b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, dsn string) {
+		list, err := parsePairs(dsn)
+		if err != nil {
+			return
+		}
+		again, err := parsePairs(joinPairs(list))
+		if err != nil || !cmp.Equal(list, again, cmp.AllowUnexported(pair{})) {
+			t.Errorf("%q is %v, and then %v (%v)", dsn, list, again, err)
+		}
+		if hosts, err := hostsOf(nil, list); err == nil {
+			for _, h := range hosts {
+				_ = h.addr()
 			}
 		}
-	}
-}
-
-func BenchmarkLookup(b *testing.B) {
-	s := open(b, b.TempDir())
-	if _, err := s.Import(b.Context(), many(100_000), Refuse, nil); err != nil {
-		b.Fatal(err)
-	}
-	b.Run("100000", func(b *testing.B) {
-		b.RunParallel(func(pb *testing.PB) {
-			for i := 0; pb.Next(); i = (i + 7919) % 100_000 {
-				if _, err := lookup(b.Context(), s, account.Query{Name: fmt.Sprintf("user%06d@example.org", i)}); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	})
-}
-
-func BenchmarkImport100000(b *testing.B) {
-	for b.Loop() {
-		s := open(b, b.TempDir())
-		if n, err := s.Import(b.Context(), many(100_000), Refuse, nil); n != 100_000 {
-			b.Fatal(err)
-		}
-	}
 }

@@ -2,206 +2,149 @@ package sql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
-	"sync"
-	"time"
+	"iter"
+	"path"
+	"slices"
+	"strings"
+
+	"usher/internal/account"
 )
 
-// File is the name of the database in the state folder.
-const File = "accounts.db"
-
-// A Store is the account database of one state folder. It is safe for
-// concurrent use, also by several processes.
-type Store struct {
-	path string
-	made bool // by MakeStore, just now
-
-	mu        sync.Mutex
-	open      *handles      // the file as it is now; nil after Close
-	reopening chan struct{} // closed when the one that opens the file anew is done; nil: nobody does
+// Get implements account.Store: what the lookup says.
+func (s *Source) Get(ctx context.Context, user string) (account.Fields, error) {
+	if account.CheckName(user) != nil {
+		return nil, account.ErrUnknown
+	}
+	rec, err := s.Ask(ctx, account.Query{Name: user})
+	return named(rec.Fields), err
 }
 
-// OpenStore opens the database in the folder state, which must be there: an
-// empty one in its place would make every account unknown.
-func OpenStore(ctx context.Context, state string) (*Store, error) {
-	s, err := newStore(state)
-	if err != nil {
-		return nil, err
-	}
-	return s, s.explain(s.start(ctx))
-}
-
-// MakeStore opens the database in the folder state. Both are created if they are
-// missing.
-func MakeStore(ctx context.Context, state string) (*Store, error) {
-	s, err := newStore(state)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.create(); err != nil {
-		return nil, s.explain(err)
-	}
-	return s, s.explain(s.start(ctx))
-}
-
-func newStore(state string) (*Store, error) {
-	path, err := filepath.Abs(filepath.Join(state, File))
-	if err != nil {
-		return nil, fmt.Errorf("open the account database in %q: %w", state, err)
-	}
-	return &Store{path: path}, nil
-}
-
-func (s *Store) start(ctx context.Context) (err error) {
-	if _, err := os.Stat(s.path); err != nil {
-		return err
-	}
-	if err := migrate(ctx, s.path); err != nil {
-		return err
-	}
-	s.open, err = openHandles(ctx, s.path)
-	return err
-}
-
-// Notes says what an administrator should know of a database that was opened.
-func (s *Store) Notes() []string {
-	if !s.made {
-		return nil
-	}
-	return []string{s.path + " was not there and has been made: nobody can log in until accounts are added (usher account add)"}
-}
-
-// create makes the folder and an empty file that nobody else may read: there
-// are password hashes in it.
-func (s *Store) create() error {
-	folder := filepath.Dir(s.path)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, os.ErrExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	s.made = true
-	return errors.Join(giveToOwner(f, folder), f.Close())
-}
-
-// Close closes the database once the look-ups that are under way have ended.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := s.open
-	s.open = nil
-	if old == nil {
-		return nil
-	}
-	return old.retire()
-}
-
-var (
-	errClosed    = errors.New("the account database has been closed")
-	errReopening = errors.New("the file was replaced or damaged, and is being opened again")
-	errEmpty     = errors.New("the file is empty; put a backup in its place")
-)
-
-// use runs f with the file as it is now. It notices when the file has been
-// replaced, or was found damaged before: then it is opened again. A file that
-// is missing is never created here, since every account would seem unknown.
-func (s *Store) use(ctx context.Context, f func(*handles) error) error {
-	h, err := s.acquire(ctx)
-	if err != nil {
-		return s.explain(err)
-	}
-	err = f(h)
-	if damaged(err) {
-		h.suspect.Store(true)
-	}
-	return s.explain(errors.Join(err, s.release(h)))
-}
-
-func (s *Store) acquire(ctx context.Context) (*handles, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for until := time.Now().Add(patience); time.Now().Before(until); {
-		info, err := os.Stat(s.path)
-		switch {
-		case s.open == nil:
-			return nil, errClosed
-		case err != nil:
-			return nil, err
-		case os.SameFile(info, s.open.file) && !s.open.suspect.Load():
-			s.open.users++
-			return s.open, nil
-		}
-		if err := s.reopen(ctx, info); err != nil {
-			return nil, err
+// named gives fields their own names. What has it already wins over an alias.
+func named(f account.Fields) account.Fields {
+	out := make(account.Fields, len(f))
+	for name, value := range f {
+		if to := account.FieldName(name); to == name || f[to] == "" {
+			out[to] = value
 		}
 	}
-	return nil, errReopening
+	return out
 }
 
-// reopen replaces the handles. One caller does it, without the lock; the others
-// wait for it as long as they can. When it fails, the old handles stay marked,
-// and the next look-up tries again.
-func (s *Store) reopen(ctx context.Context, now os.FileInfo) error {
-	if s.reopening != nil {
-		return s.waitForReopen(ctx)
+// List implements account.Store, by the query list.
+func (s *Source) List(ctx context.Context, glob string) iter.Seq2[account.Fields, error] {
+	return func(yield func(account.Fields, error) bool) {
+		err := s.listed(ctx, func(_ []string, rows iter.Seq2[account.Fields, error]) error {
+			for f, err := range rows {
+				if err != nil {
+					return err
+				}
+				if fits, err := matches(glob, f["user"]); err != nil {
+					return err
+				} else if fits && !yield(f, nil) {
+					return errStopped
+				}
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(nil, err)
+		}
 	}
-	if now.Size() == 0 {
-		return errEmpty // to make tables in it would make every account unknown
+}
+
+// errStopped ends a walk because its caller wants no more.
+var errStopped = errors.New("stopped")
+
+// matches compares without case. For us a / is a character like others.
+func matches(glob, user string) (bool, error) {
+	if glob == "" {
+		return true, nil
 	}
-	s.open.suspect.Store(true)
-	_ = s.open.retire() // first: SQLite shares a file's journal among all that have it open
-	done := make(chan struct{})
-	s.reopening = done
-	s.mu.Unlock()
-	h, err := reopened(ctx, s.path)
-	s.mu.Lock()
-	s.reopening = nil
-	close(done)
-	switch {
-	case err != nil:
+	flat := strings.NewReplacer("/", "\x01", `\`, `\\`)
+	fits, err := path.Match(flat.Replace(strings.ToLower(glob)), strings.ReplaceAll(strings.ToLower(user), "/", "\x01"))
+	if err != nil {
+		return false, account.Invalidf("%.80q is no pattern: a [ has no ]", glob)
+	}
+	return fits, nil
+}
+
+// Export implements account.Store, by the query list.
+func (s *Source) Export(ctx context.Context, f func(fields []string, rows iter.Seq2[account.Fields, error]) error) error {
+	return s.listed(ctx, f)
+}
+
+// listed gives f the result of the query list.
+func (s *Source) listed(ctx context.Context, f func([]string, iter.Seq2[account.Fields, error]) error) error {
+	if s.listing.text == "" {
+		return account.Invalidf("the source has no key list: the query for all accounts, such as SELECT name AS user, host FROM users")
+	}
+	one, err := s.well(ctx)
+	if err != nil {
 		return err
-	case s.open == nil: // closed meanwhile
-		return h.close()
 	}
-	s.open = h
-	return nil
+	return s.patiently(one, func(db *sql.DB) error {
+		return query(ctx, db, s.listing.text, nil, func(rows *sql.Rows) error {
+			t, err := newTable(rows)
+			if err != nil {
+				return s.dialect.explain(err)
+			}
+			names, err := t.listNames()
+			if err != nil {
+				return err
+			}
+			return f(names, func(yield func(account.Fields, error) bool) {
+				if err := t.each(yield); err != nil && !errors.Is(err, errStopped) {
+					yield(nil, s.dialect.explain(err))
+				}
+			})
+		})
+	})
 }
 
-func reopened(ctx context.Context, path string) (*handles, error) {
-	if err := migrate(ctx, path); err != nil {
-		return nil, err
+// listNames are the names of the fields of a list, user first.
+func (t *table) listNames() ([]string, error) {
+	names := []string{"user"}
+	for _, column := range t.names {
+		if name := account.FieldName(column); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
-	return openHandles(ctx, path)
+	if !slices.ContainsFunc(t.names, func(column string) bool { return account.FieldName(column) == "user" }) {
+		return nil, account.Invalidf("list: no column is named user; write SELECT … AS user")
+	}
+	return names, nil
 }
 
-// patience is how long a look-up waits for another one that opens the file.
-const patience = 2 * time.Second
-
-// waitForReopen gives the lock away and waits.
-func (s *Store) waitForReopen(ctx context.Context) error {
-	done := s.reopening
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(patience):
+// each reads row by row.
+func (t *table) each(yield func(account.Fields, error) bool) error {
+	for t.rows.Next() {
+		f, err := t.fields()
+		if err != nil {
+			return err
+		}
+		if !yield(named(f), nil) {
+			return errStopped
+		}
 	}
-	return nil
+	return t.rows.Err()
 }
 
-func (s *Store) release(h *handles) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	h.users--
-	return h.closeIfUnused()
+// patiently opens connections that wait for long answers, and closes them again.
+func (s *Source) patiently(one server, f func(*sql.DB) error) error {
+	db := s.pool(one.patient)
+	return errors.Join(f(db), db.Close())
+}
+
+// well is the first server that is well.
+func (s *Source) well(ctx context.Context) (one server, err error) {
+	err = s.asked.Do(ctx, func(ctx context.Context, name string, db *sql.DB) error {
+		one = s.servers[slices.IndexFunc(s.servers, func(s server) bool { return s.name == name })]
+		if _, err := s.look(ctx, db, account.Query{Name: nobody}); !isAnswer(err) {
+			return err
+		}
+		return nil
+	})
+	return one, err
 }

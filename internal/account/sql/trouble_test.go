@@ -4,280 +4,316 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"os"
-	"os/exec"
+	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"usher/internal/account"
+	"usher/internal/dovecot"
 )
 
-func find(s *Store, user string) error {
-	_, err := lookup(context.Background(), s, account.Query{Name: user})
-	return err
-}
-
-func TestRemovedAndPutBack(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	if err := os.Rename(s.path, s.path+".away"); err != nil {
-		t.Fatal(err)
+// Connections of a server that was restarted are dead; nobody's login fails of that.
+func deadConnectionsAreReplaced(t *testing.T, d *database) {
+	if d.server == nil {
+		t.Skip("a file has no connections")
 	}
-	wantError(t, find(s, "ann@example.org"), "put it back")
-	wantError(t, find(s, "nobody"), "put it back")
-	wantError(t, s.Add(t.Context(), account.Fields{"user": "bob"}), "put it back")
-	if _, err := os.Stat(s.path); err == nil {
-		t.Error("an empty database has been made in its place")
-	}
-	if err := os.Rename(s.path+".away", s.path); err != nil {
-		t.Fatal(err)
-	}
-	if err := find(s, "ann@example.org"); err != nil {
-		t.Errorf("put back: %v", err)
+	d.exec(t, users)
+	s := d.source(t, "SELECT mailhost FROM users WHERE username = {user}")
+	together(t, s, 50)
+	d.server.Stop()
+	d.server.Start()
+	together(t, s, 50)
+	d.server.Stop()
+	d.server.Start()
+	for range 20 {
+		if f := fields(t, s, "ann@example.org"); f["mailhost"] != "imap1.example.org" {
+			t.Errorf("after a restart: %v", f)
+		}
 	}
 }
 
-// copyFile is how an administrator makes a backup and puts it back.
-func copyFile(t *testing.T, from, to string) {
+// together asks n times at once, and wants n answers.
+func together(t *testing.T, s *Source, n int) {
 	t.Helper()
-	data, err := os.ReadFile(from)
-	if err == nil {
-		err = os.WriteFile(to, data, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestReplacedByABackup(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	backup := filepath.Join(t.TempDir(), "backup.db")
-	copyFile(t, s.path, backup) // while it is open: the journal is empty after each change
-	add(t, s, account.Fields{"user": "bob"})
-	if err := os.Rename(backup, s.path); err != nil {
-		t.Fatal(err)
-	}
-	if err := find(s, "ann@example.org"); err != nil {
-		t.Errorf("in the backup: %v", err)
-	}
-	if err := find(s, "bob"); !errors.Is(err, account.ErrUnknown) {
-		t.Errorf("not in the backup: %v", err)
-	}
-	add(t, s, account.Fields{"user": "cy"})
-	if got := len(all(t, s, "")); got != 2 {
-		t.Errorf("%d accounts, want 2", got)
-	}
-}
-
-func TestDamagedAndRepaired(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	backup := filepath.Join(t.TempDir(), "backup.db")
-	copyFile(t, s.path, backup)
-	for _, garbage := range []string{strings.Repeat("garbage!", 4096), "", "SQLite format 3\x00"} {
-		bad := s.path + ".bad"
-		if err := os.WriteFile(bad, []byte(garbage), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(bad, s.path); err != nil {
-			t.Fatal(err)
-		}
-		if err := find(s, "ann@example.org"); err == nil || errors.Is(err, account.ErrUnknown) {
-			t.Errorf("with a damaged file (%.20q): %v", garbage, err)
-		}
-		copyFile(t, backup, s.path+".good")
-		if err := os.Rename(s.path+".good", s.path); err != nil {
-			t.Fatal(err)
-		}
-		if err := find(s, "ann@example.org"); err != nil {
-			t.Errorf("repaired after %.20q: %v", garbage, err)
-		}
-	}
-}
-
-// Overwriting a database that is in use is the worst way to change it.
-func TestOverwrittenInPlace(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	backup := filepath.Join(t.TempDir(), "backup.db")
-	copyFile(t, s.path, backup)
-	if err := os.WriteFile(s.path, []byte(strings.Repeat("garbage!", 4096)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := find(s, "nobody"); errors.Is(err, account.ErrUnknown) {
-		t.Log("not noticed yet: the pages were in SQLite's cache")
-	}
-	copyFile(t, backup, s.path)
-	if err := find(s, "ann@example.org"); err != nil {
-		t.Errorf("after the backup was written over it: %v", err)
-	}
-}
-
-func TestFullDisk(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	if _, err := s.open.write.Exec("PRAGMA max_page_count(20)"); err != nil {
-		t.Fatal(err)
-	}
-	_, err := s.Import(t.Context(), many(10_000), Refuse, nil)
-	wantError(t, err, "the disk is full")
-	if err := find(s, "ann@example.org"); err != nil {
-		t.Errorf("reading on a full disk: %v", err)
-	}
-	if got := len(all(t, s, "")); got != 1 {
-		t.Errorf("%d accounts after a failed import, want 1", got)
-	}
-}
-
-func TestLockedByAnother(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	if _, err := s.open.write.Exec("PRAGMA busy_timeout(50)"); err != nil {
-		t.Fatal(err)
-	}
-	other, err := connect(s.path, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	tx, err := other.Begin() // immediate: it holds the writer's lock
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer tx.Rollback() // nothing was written
-	wantError(t, s.Add(t.Context(), account.Fields{"user": "bob"}), "another process is writing")
-	if err := find(s, "ann@example.org"); err != nil {
-		t.Errorf("reading while another writes: %v", err)
-	}
-}
-
-func TestNewerDatabaseIsRefused(t *testing.T) {
-	state := t.TempDir()
-	s := open(t, state)
-	add(t, s, ann)
-	if _, err := s.open.write.Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)"); err != nil {
-		t.Fatal(err)
-	}
-	_, err := MakeStore(t.Context(), state)
-	wantError(t, err, "made by a newer usher")
-}
-
-func TestFolderCannotBeMade(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	_, err := MakeStore(t.Context(), filepath.Join(file, "state"))
-	wantError(t, err, `account source "sqlite"`)
-}
-
-func TestAfterClose(t *testing.T) {
-	s := open(t, t.TempDir())
-	if err := errors.Join(s.Close(), s.Close()); err != nil {
-		t.Error(err)
-	}
-	wantError(t, find(s, "ann"), "closed")
-}
-
-// A deadline that passes is no answer, and does not spoil the connection.
-func TestDeadline(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
-	defer cancel()
-	_, err := lookup(ctx, s, account.Query{Name: "ann@example.org"})
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Lookup after the deadline: %v", err)
-	}
-	if err := find(s, "ann@example.org"); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestTwoProcessesStartAtOnce runs this test binary several times on one folder.
-func TestTwoProcessesStartAtOnce(t *testing.T) {
-	const key = "USHER_TEST_STATE"
-	if state := os.Getenv(key); state != "" {
-		s := open(t, state)
-		add(t, s, account.Fields{"user": os.Getenv("USHER_TEST_USER")})
-		return
-	}
-	state := t.TempDir()
 	var all sync.WaitGroup
-	for _, user := range []string{"a", "b", "c", "d", "e", "f"} {
+	for range n {
 		all.Go(func() {
-			cmd := exec.Command(os.Args[0], "-test.run", "^TestTwoProcessesStartAtOnce$")
-			cmd.Env = append(os.Environ(), key+"="+state, "USHER_TEST_USER="+user)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, out)
-			}
-		})
-	}
-	all.Wait()
-	var n int
-	db, err := sql.Open("sqlite", filepath.Join(state, File))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if err := db.QueryRow("SELECT count(*) FROM accounts").Scan(&n); n != 6 {
-		t.Errorf("%d accounts of 6: %v", n, err)
-	}
-}
-
-// Look-ups, changes and replacements of the file at the same time; run with -race.
-func TestEverythingAtOnce(t *testing.T) {
-	s := open(t, t.TempDir())
-	add(t, s, ann)
-	var all sync.WaitGroup
-	for i := range 4 {
-		all.Go(func() {
-			for range 25 {
-				if err := find(s, "ann@example.org"); err != nil {
-					t.Error(err)
-				}
-				if err := s.Set(context.Background(), "ann@example.org", account.Fields{"team": string(rune('a' + i))}); err != nil {
-					t.Error(err)
-				}
-				s.mu.Lock()
-				s.open.suspect.Store(true)
-				s.mu.Unlock()
+			if _, err := s.Ask(t.Context(), account.Query{Name: "ann@example.org"}); err != nil {
+				t.Error(err)
 			}
 		})
 	}
 	all.Wait()
 }
 
-// While somebody holds the lock on a file that was replaced, look-ups fail in
-// time, and nobody waits for another's wait.
-func TestAHeldLockBlocksNobody(t *testing.T) {
-	state := t.TempDir()
-	s := open(t, state)
-	add(t, s, ann)
-	path := filepath.Join(state, File)
-	held, err := lock(t.Context(), path)
+// connections is how many the server sees of a database, without those of the test.
+func (d *database) connections(t *testing.T) int {
+	t.Helper()
+	query := "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'usher' AND datname = '" + d.name + "'"
+	if d.dialect == mySQL {
+		query = "SELECT count(*) FROM information_schema.processlist WHERE db = '" + d.name + "' AND id <> connection_id()"
+	}
+	n, err := strconv.Atoi(d.server.Value(t, d.name, query))
 	if err != nil {
 		t.Fatal(err)
 	}
-	copyFile(t, path, path+".new")
-	if err := os.Rename(path+".new", path); err != nil {
+	return n
+}
+
+// A hundred who come while the server restarts open no more connections than the pool
+// has, and leave none behind.
+func aStormStaysWithinThePool(t *testing.T, d *database) {
+	if d.server == nil {
+		t.Skip("a file has no connections")
+	}
+	d.exec(t, users)
+	s := d.open(t, settings{Lookup: mustParse(t, "SELECT mailhost FROM users WHERE username = {user}"), Pool: 4})
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 100 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				_, err := s.Ask(ctx, account.Query{Name: "ann@example.org"})
+				if errors.Is(err, account.ErrUnknown) || errors.Is(err, account.ErrRefused) {
+					t.Errorf("a server that restarts is not %v", err)
+				}
+				time.Sleep(time.Millisecond)
+			}
+		})
+	}
+	for range 2 {
+		watch(t, d, 4)
+		d.server.Stop()
+		time.Sleep(100 * time.Millisecond)
+		d.server.Start()
+		wellAgain(t, s)
+		watch(t, d, 4)
+	}
+	cancel()
+	all.Wait()
+	if n := d.connections(t); n > 4 {
+		t.Errorf("%d connections are left", n)
+	}
+	s.asked.Each(func(name string, db *sql.DB) {
+		for began := time.Now(); db.Stats().InUse > 0; time.Sleep(10 * time.Millisecond) {
+			if time.Since(began) > 10*time.Second {
+				t.Fatalf("%s: connections are never given back: %+v", name, db.Stats())
+			}
+		}
+	})
+	together(t, s, 20)
+}
+
+func watch(t *testing.T, d *database, most int) {
+	t.Helper()
+	for range 5 {
+		if n := d.connections(t); n > most {
+			t.Errorf("%d connections, but the pool has %d", n, most)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func wellAgain(t *testing.T, s *Source) {
+	t.Helper()
+	var err error
+	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(20 * time.Millisecond) {
+		if _, err = s.Ask(t.Context(), account.Query{Name: "ann@example.org"}); err == nil {
+			return
+		}
+	}
+	t.Fatalf("it is not well again: %v", err)
+}
+
+// A database that comes up after usher is found.
+func aServerMayComeLater(t *testing.T, d *database) {
+	if d.server == nil {
+		t.Skip("a file must be there")
+	}
+	d.exec(t, users)
+	d.server.Stop()
+	s := d.source(t, "SELECT mailhost FROM users WHERE username = {user}")
+	_, err := s.Ask(t.Context(), account.Query{Name: "ann@example.org"})
+	wantError(t, err, "nobody listens there")
+	if h := s.Health(); len(h) != 1 || h[0].Err == nil || h[0].Server != d.server.Addr() {
+		t.Errorf("its health is %v", h)
+	}
+	d.server.Start()
+	wellAgain(t, s)
+}
+
+// Where tables or functions are made anew under open connections, the next login sees
+// the new ones.
+func aChangedTableHealsByItself(t *testing.T, d *database) {
+	d.exec(t, users)
+	s := d.source(t, "SELECT * FROM users WHERE username = {user}")
+	together(t, s, 20)
+	d.exec(t, "DROP TABLE users")
+	d.exec(t, "CREATE TABLE users (host int, username varchar(20)); INSERT INTO users VALUES (7, 'ann@example.org')")
+	for range 20 {
+		if f := fields(t, s, "ann@example.org"); f["host"] != "7" || len(f) != 2 {
+			t.Fatalf("the new table says %v", f)
+		}
+	}
+	d.exec(t, "ALTER TABLE users ADD port varchar(9) DEFAULT '143'")
+	for range 20 {
+		if f := fields(t, s, "ann@example.org"); f["port"] != "143" {
+			t.Fatalf("after a column was added: %v", f)
+		}
+	}
+}
+
+// While somebody holds a lock on the table, look-ups wait in vain: the first for as
+// long as allowed, the others not at all.
+func aTableThatIsLockedHoldsNobodyForLong(t *testing.T, d *database) {
+	if d.server == nil {
+		t.Skip("SQLite locks the file for writers only")
+	}
+	d.exec(t, users)
+	s := d.open(t, settings{Lookup: mustParse(t, "SELECT mailhost FROM users WHERE username = {user}"), Timeout: time.Second})
+	release := d.lockTable(t, "users")
+	for i := range 6 {
+		began := time.Now()
+		_, err := s.Ask(t.Context(), account.Query{Name: "ann@example.org"})
+		if err == nil || errors.Is(err, account.ErrUnknown) {
+			t.Fatalf("of a locked table: %v", err)
+		}
+		if took := time.Since(began); took > 900*time.Millisecond && i > 0 {
+			t.Errorf("look-up %d waited for %v", i, took)
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+	release()
+	wellAgain(t, s)
+}
+
+// lockTable holds a table until release is called.
+func (d *database) lockTable(t *testing.T, table string) (release func()) {
+	t.Helper()
+	db := d.admin(t)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
+	for _, text := range map[string][]string{
+		"postgres": {"BEGIN", "LOCK TABLE " + table + " IN ACCESS EXCLUSIVE MODE"}, "mysql": {"LOCK TABLES " + table + " WRITE"},
+	}[d.driver] {
+		if _, err := conn.ExecContext(t.Context(), text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		text := map[string]string{"postgres": "ROLLBACK", "mysql": "UNLOCK TABLES"}[d.driver]
+		if _, err := conn.ExecContext(t.Context(), text); err != nil {
+			t.Error(err)
+		}
+		conn.Close()
+	}
+}
+
+// Who gives up is let go at once, and the server does not work on.
+func whoGivesUpIsLetGo(t *testing.T, d *database) {
+	sleep := map[string]string{"postgres": "SELECT pg_sleep(60), {user} AS user", "mysql": "SELECT sleep(60), {user} AS user"}[d.driver]
+	if sleep == "" {
+		t.Skip("SQLite cannot sleep")
+	}
+	s := d.source(t, sleep)
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	for range 3 {
-		if _, err := s.Get(ctx, ann["user"]); err == nil || errors.Is(err, account.ErrUnknown) {
-			t.Errorf("while the lock is held: %v", err)
+	began := time.Now()
+	_, err := s.Ask(ctx, account.Query{Name: "ann"})
+	if took := time.Since(began); took > 2*time.Second || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v after %v", err, took)
+	}
+	if h := s.Health(); h[0].Err != nil {
+		t.Errorf("the server is blamed: %v", h[0].Err)
+	}
+	if d.dialect == mySQL {
+		return // it works on: only a second connection could tell it
+	}
+	for began := time.Now(); d.server.Value(t, d.name, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(60)%'") != "0"; time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > 10*time.Second {
+			t.Fatal("the server works on")
 		}
 	}
-	if err := held(); err != nil {
-		t.Fatal(err)
+}
+
+// What a server says has a bound.
+func anEndlessValueIsRefused(t *testing.T, d *database) {
+	long := map[string]string{"postgres": "repeat('x', 100000000)", "mysql": "repeat('x', 15000000), repeat('y', 15000000)"}[d.driver]
+	if long == "" {
+		t.Skip("a file is ours")
 	}
-	if _, err := s.Get(t.Context(), ann["user"]); err != nil {
-		t.Errorf("after it was released: %v", err)
+	_, err := d.lenient(t, "SELECT {user}, "+long)
+	if err == nil || errors.Is(err, account.ErrUnknown) {
+		t.Errorf("an endless value: %v", err)
+	}
+}
+
+// The certificate of the server is verified as the dsn or the key ca says.
+func certificatesAreVerified(t *testing.T, d *database) {
+	if d.server == nil {
+		t.Skip("a file has no certificate")
+	}
+	_, _, stranger := dovecot.Certificate(t, "localhost")
+	host, port, _ := net.SplitHostPort(d.server.Addr())
+	other := net.JoinHostPort("127.0.0.2", port) // relayed to the server, but not a name of it
+	relay(t, other, d.server.Addr())
+	dsn := map[string]func(more string) string{
+		"postgres": func(more string) string {
+			return strings.ReplaceAll(d.dsn(), " sslmode=disable", "") + " " + more
+		},
+		"mysql": func(more string) string { return d.dsn() + "?" + more },
+	}[d.driver]
+	cases := []struct {
+		s    settings
+		want string // in the error; "": it works
+	}{
+		{settings{DSN: dsn(""), CA: d.ca}, ""},
+		{settings{DSN: dsn(""), CA: stranger}, "signed by somebody unknown"},
+		{settings{DSN: dsn(""), CA: d.ca, Hosts: []string{other}}, "for other names"},
+		{settings{DSN: dsn(""), CA: d.ca, Hosts: []string{"localhost:" + port}}, ""},
+	}
+	switch d.driver {
+	case "postgres":
+		url := "postgres://postgres:hush%20hush@" + host + ":" + port + "/" + d.name + "?sslmode=verify-full&sslrootcert="
+		cases = append(cases, []struct {
+			s    settings
+			want string
+		}{
+			{settings{DSN: dsn("sslmode=verify-full sslrootcert=" + d.ca)}, ""},
+			{settings{DSN: dsn("sslmode=verify-full sslrootcert=" + stranger)}, "signed by somebody unknown"},
+			{settings{DSN: url + d.ca}, ""},
+			{settings{DSN: url + d.ca, Hosts: []string{other}}, "for other names"},
+			{settings{DSN: url + stranger}, "signed by somebody unknown"},
+		}...)
+	case "mysql":
+		cases = append(cases, []struct {
+			s    settings
+			want string
+		}{
+			{settings{DSN: dsn("tls=true")}, "signed by somebody unknown"},
+			{settings{DSN: dsn("tls=skip-verify"), CA: stranger}, "signed by somebody unknown"},
+			{settings{DSN: dsn("tls=skip-verify")}, ""},
+		}...)
+	}
+	secured := map[string]string{
+		"postgres": "SELECT ssl AS host, '%u' AS u FROM pg_stat_ssl WHERE pid = pg_backend_pid()",
+		"mysql":    "SELECT IF(variable_value = '', 'N', 'Y') AS host, '%u' AS u FROM information_schema.session_status WHERE variable_name = 'ssl_cipher'",
+	}[d.driver]
+	for _, c := range cases {
+		c.s.Lookup = mustParse(t, secured)
+		rec, err := d.open(t, c.s).Ask(t.Context(), account.Query{Name: "ann"})
+		what := strings.Join(append(c.s.Hosts, filepath.Base(c.s.CA), c.s.DSN[strings.LastIndexAny(c.s.DSN, "?'"):]), " ")
+		switch {
+		case c.want != "":
+			wantError(t, err, c.want)
+		case err != nil || rec.Fields["host"] != "Y":
+			t.Errorf("%s: %v (%v)", what, rec.Fields, err)
+		}
 	}
 }

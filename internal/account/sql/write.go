@@ -1,174 +1,133 @@
 package sql
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
-	"time"
-
-	lib "modernc.org/sqlite/lib"
 
 	"usher/internal/account"
 )
 
-// Add stores a new account, or returns ErrExists. An account that could not log
-// in is refused with an Invalid error.
-func (s *Store) Add(ctx context.Context, f account.Fields) error {
-	f, err := clean(f)
-	if err != nil {
-		return err
-	}
-	return s.change(ctx, func(w *writer) error { return w.add(ctx, f) })
+// write is the table [accounts.write]: where "usher account" may change accounts. It
+// names a table and not queries, so that usher can show what a change would overwrite.
+type write struct {
+	Table   string            `toml:"table"`   // as the database spells it; "schema.table" too
+	Key     string            `toml:"key"`     // the column with the name; "local_part@domain": two columns
+	Columns map[string]string `toml:"columns"` // by field; left out: the column of the field's name, or of an alias
 }
 
-// Set changes some fields of an account; the value "" removes a field. What is
-// not named in changes stays as it is.
-func (s *Store) Set(ctx context.Context, user string, changes account.Fields) error {
-	changes, err := clean(changes)
-	if err != nil {
-		return err
-	}
-	return s.change(ctx, func(w *writer) error { return w.set(ctx, user, changes) })
-}
+func (w write) given() bool { return w.Table != "" || w.Key != "" || len(w.Columns) > 0 }
 
-// Remove removes accounts: all of them, or none if one is unknown.
-func (s *Store) Remove(ctx context.Context, users ...string) error {
-	return s.change(ctx, func(w *writer) error {
-		for _, user := range users {
-			if err := w.remove(ctx, user); err != nil {
-				return err
-			}
-		}
+func (w write) check() error {
+	switch {
+	case !w.given():
 		return nil
-	})
-}
-
-// change runs f in one transaction: all that it does is kept, or nothing.
-func (s *Store) change(ctx context.Context, f func(*writer) error) error {
-	return s.use(ctx, func(h *handles) error {
-		conn, err := h.write.Conn(ctx)
-		if err != nil {
-			return err
+	case w.Table == "":
+		return errors.New("write.table is missing: the table in which accounts are")
+	case w.Key == "":
+		return errors.New("write.key is missing: the column of the table that has the account's name")
+	}
+	for _, field := range slices.Sorted(maps.Keys(w.Columns)) {
+		if account.FieldName(field) != field || w.Columns[field] == "" {
+			return fmt.Errorf("write.columns: %q: write %s = \"…\" with the name of a column", field, account.FieldName(field))
 		}
-		defer conn.Close()
-		tx, err := conn.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		w, err := newWriter(ctx, tx)
-		if err == nil {
-			err = f(w)
-		}
-		if err != nil {
-			_ = tx.Rollback() // the first error says what happened
-			return err
-		}
-		if err := tx.Commit(); err != nil {
-			return err
-		}
-		emptyJournal(ctx, conn)
-		return nil
-	})
-}
-
-// emptyJournal moves what was written from the journal into the database, so
-// that accounts.db can be copied and put back as one file. That fails while
-// somebody reads for long; then the next change does it.
-func emptyJournal(ctx context.Context, conn *sql.Conn) {
-	_, _ = conn.ExecContext(context.WithoutCancel(ctx), "PRAGMA busy_timeout(200); PRAGMA wal_checkpoint(TRUNCATE); PRAGMA busy_timeout(10000)")
-}
-
-// A writer is one transaction with its statements. The fields that it is given
-// have gone through clean.
-type writer struct {
-	insert, get, update, del *sql.Stmt
-	now                      string
-}
-
-func newWriter(ctx context.Context, tx *sql.Tx) (*writer, error) {
-	w := &writer{now: time.Now().UTC().Format(time.RFC3339)}
-	marks := strings.Repeat("?, ", len(columns)+2)
-	for _, p := range []struct {
-		into  **sql.Stmt
-		query string
-	}{
-		{&w.insert, "INSERT INTO accounts (" + columnList + ", changed) VALUES (" + strings.TrimSuffix(marks, ", ") + ")"},
-		{&w.get, "SELECT " + columnList + " FROM accounts WHERE user = ?"},
-		{&w.update, "UPDATE accounts SET (" + columnList + ", changed) = (" + strings.TrimSuffix(marks, ", ") + ") WHERE user = ?"},
-		{&w.del, "DELETE FROM accounts WHERE user = ?"},
-	} {
-		stmt, err := tx.PrepareContext(ctx, p.query) // closed with the transaction
-		if err != nil {
-			return nil, err
-		}
-		*p.into = stmt
-	}
-	return w, nil
-}
-
-func (w *writer) add(ctx context.Context, f account.Fields) error {
-	maps.DeleteFunc(f, func(_, value string) bool { return value == "" })
-	if err := checkRow(f); err != nil {
-		return err
-	}
-	values, err := writeRow(f)
-	if err != nil {
-		return err
-	}
-	_, err = w.insert.ExecContext(ctx, append(values, w.now)...)
-	if code(err) == lib.SQLITE_CONSTRAINT {
-		return fmt.Errorf("user %q: %w", f["user"], ErrExists)
-	}
-	return err
-}
-
-func (w *writer) set(ctx context.Context, user string, changes account.Fields) error {
-	f, err := w.row(ctx, user)
-	if err != nil {
-		return err
-	}
-	if to, ok := changes["user"]; ok && lower(to) != lower(f["user"]) {
-		return invalid("user %q: the name cannot be changed; add %q and remove the old account", user, to)
-	}
-	maps.Copy(f, changes)
-	maps.DeleteFunc(f, func(_, value string) bool { return value == "" })
-	if err := checkRow(f); err != nil {
-		return err
-	}
-	values, err := writeRow(f)
-	if err != nil {
-		return err
-	}
-	_, err = w.update.ExecContext(ctx, append(values, w.now, user)...)
-	return err
-}
-
-func (w *writer) row(ctx context.Context, user string) (account.Fields, error) {
-	if checkUser(user) != nil {
-		return nil, unknown(user)
-	}
-	f, err := readRow(w.get.QueryRowContext(ctx, user).Scan)
-	if errors.Is(err, sql.ErrNoRows) {
-		return nil, unknown(user)
-	}
-	return f, err
-}
-
-func (w *writer) remove(ctx context.Context, user string) error {
-	if checkUser(user) != nil {
-		return unknown(user)
-	}
-	done, err := w.del.ExecContext(ctx, user)
-	if err != nil {
-		return err
-	}
-	if n, err := done.RowsAffected(); n == 0 {
-		return errors.Join(err, unknown(user))
 	}
 	return nil
 }
 
-func unknown(user string) error { return fmt.Errorf("user %.80q: %w", user, account.ErrUnknown) }
+// keys are the columns of the key, and their values for a user.
+func (w write) keys(user string) (columns []string, values []any) {
+	local, domain, split := strings.Cut(w.Key, "@")
+	if !split {
+		return []string{w.Key}, []any{user}
+	}
+	name, of, _ := strings.Cut(user, "@")
+	return []string{local, domain}, []any{name, of}
+}
+
+// fields says by field which column of the table holds it. A column of the field's own
+// name goes before one of an alias.
+func (w write) fields(columns []string) (map[string]int, error) {
+	keys, _ := w.keys("")
+	at := map[string]int{}
+	for i, column := range columns {
+		name := strings.ToLower(column)
+		field := account.FieldName(name)
+		if _, taken := at[field]; !slices.Contains(keys, column) && (!taken || field == name) {
+			at[field] = i
+		}
+	}
+	for field, column := range w.Columns {
+		i := slices.IndexFunc(columns, func(c string) bool { return strings.EqualFold(c, column) })
+		if i < 0 {
+			return nil, account.Invalidf("write.columns: the table %s has no column %q; there are %s", w.Table, column, strings.Join(columns, ", "))
+		}
+		maps.DeleteFunc(at, func(_ string, j int) bool { return j == i }) // it is this field only
+		at[field] = i
+	}
+	return at, nil
+}
+
+// A sheet writes SQL for the table.
+type sheet struct {
+	write
+	*dialect
+	args []any
+}
+
+// value is the place of a value.
+func (s *sheet) value(v any) string {
+	s.args = append(s.args, v)
+	return s.place(len(s.args))
+}
+
+// name quotes a name; of schema.table both.
+func (s *sheet) name(name string) string {
+	var parts []string
+	for part := range strings.SplitSeq(name, ".") {
+		parts = append(parts, s.quote+strings.ReplaceAll(part, s.quote, s.quote+s.quote)+s.quote)
+	}
+	return strings.Join(parts, ".")
+}
+
+// where finds the row of a user.
+func (s *sheet) where(user string) string {
+	var list []string
+	columns, values := s.keys(user)
+	for i, column := range columns {
+		list = append(list, s.name(column)+" = "+s.value(values[i]))
+	}
+	return " WHERE " + strings.Join(list, " AND ")
+}
+
+func (s *sheet) selects(user, lock string) string {
+	return "SELECT * FROM " + s.name(s.Table) + s.where(user) + lock
+}
+
+func (s *sheet) deletes(user string) string {
+	return "DELETE FROM " + s.name(s.Table) + s.where(user)
+}
+
+// updates sets columns to values; nil is NULL.
+func (s *sheet) updates(user string, to map[string]any) string {
+	var list []string
+	for _, column := range slices.Sorted(maps.Keys(to)) {
+		list = append(list, s.name(column)+" = "+s.value(to[column]))
+	}
+	return "UPDATE " + s.name(s.Table) + " SET " + strings.Join(list, ", ") + s.where(user)
+}
+
+func (s *sheet) inserts(user string, row map[string]any) string {
+	row = maps.Clone(row)
+	columns, values := s.keys(user)
+	for i, column := range columns {
+		row[column] = values[i]
+	}
+	var names, places []string
+	for _, column := range slices.Sorted(maps.Keys(row)) {
+		names, places = append(names, s.name(column)), append(places, s.value(row[column]))
+	}
+	return "INSERT INTO " + s.name(s.Table) + " (" + strings.Join(names, ", ") + ") VALUES (" + strings.Join(places, ", ") + ")"
+}

@@ -1,4 +1,4 @@
-package sql
+package embedded
 
 import (
 	"cmp"
@@ -15,7 +15,7 @@ import (
 
 // Ask implements account.Source.
 func (s *Store) Ask(ctx context.Context, q account.Query) (rec account.Record, err error) {
-	if ctx.Err() != nil || checkUser(q.Name) != nil {
+	if ctx.Err() != nil || account.CheckName(q.Name) != nil {
 		return rec, cmp.Or(ctx.Err(), account.ErrUnknown)
 	}
 	q.Trace.Asks(s.path, "SELECT … FROM accounts WHERE user = "+strconv.Quote(q.Name))
@@ -41,7 +41,7 @@ func (s *Store) Nearby() bool { return true }
 
 // Get returns the row of one account, or account.ErrUnknown.
 func (s *Store) Get(ctx context.Context, user string) (f account.Fields, err error) {
-	if checkUser(user) != nil {
+	if account.CheckName(user) != nil {
 		return nil, account.ErrUnknown
 	}
 	err = s.use(ctx, func(h *handles) error {

@@ -1,4 +1,4 @@
-package sql
+package embedded
 
 import (
 	"context"
@@ -9,25 +9,10 @@ import (
 	"usher/internal/account"
 )
 
-// A Row is one account of a file.
-type Row struct {
-	Line   int
-	Fields account.Fields
-}
-
-// Existing says what an import does with accounts that are there already.
-type Existing int
-
-// Refuse is the zero value: nothing is overwritten unless somebody asks for it.
-const (
-	Refuse Existing = iota // the import fails
-	Update                 // the fields named in the row are set, the others stay
-)
-
 // Import stores many accounts in one transaction: all of them, or none. The
 // error names the line of the first bad row. progress, if not nil, is called
 // with the number of rows done.
-func (s *Store) Import(ctx context.Context, rows iter.Seq2[Row, error], existing Existing, progress func(int)) (n int, err error) {
+func (s *Store) Import(ctx context.Context, rows iter.Seq2[account.Row, error], existing account.Existing, progress func(int)) (n int, err error) {
 	err = s.change(ctx, func(w *writer) error {
 		n, err = w.load(ctx, rows, existing, progress)
 		return err
@@ -38,18 +23,18 @@ func (s *Store) Import(ctx context.Context, rows iter.Seq2[Row, error], existing
 	return n, nil
 }
 
-func (w *writer) load(ctx context.Context, rows iter.Seq2[Row, error], existing Existing, progress func(int)) (int, error) {
+func (w *writer) load(ctx context.Context, rows iter.Seq2[account.Row, error], existing account.Existing, progress func(int)) (int, error) {
 	lines := map[string]int{} // of each user, as NOCASE compares them
 	for row, err := range rows {
 		if err != nil {
 			return 0, callers{err}
 		}
-		f, err := clean(row.Fields)
+		f, err := account.Clean(row.Fields)
 		if err != nil {
 			return 0, atLine(row.Line, err)
 		}
 		if first, twice := lines[lower(f["user"])]; twice {
-			return 0, invalid("line %d: user %q stands on line %d already; remove one of them", row.Line, f["user"], first)
+			return 0, account.Invalidf("line %d: user %q stands on line %d already; remove one of them", row.Line, f["user"], first)
 		}
 		lines[lower(f["user"])] = row.Line
 		if err := w.put(ctx, f, existing); err != nil {
@@ -62,24 +47,24 @@ func (w *writer) load(ctx context.Context, rows iter.Seq2[Row, error], existing 
 	return len(lines), nil
 }
 
-func (w *writer) put(ctx context.Context, f account.Fields, existing Existing) error {
-	if existing == Update {
+func (w *writer) put(ctx context.Context, f account.Fields, existing account.Existing) error {
+	if existing == account.Update {
 		err := w.set(ctx, f["user"], f)
 		if !errors.Is(err, account.ErrUnknown) {
 			return err
 		}
 	}
 	err := w.add(ctx, f)
-	if errors.Is(err, ErrExists) {
+	if errors.Is(err, account.ErrExists) {
 		return fmt.Errorf("%w; --update would change it", err)
 	}
 	return err
 }
 
 func atLine(line int, err error) error {
-	var bad Invalid
+	var bad account.Invalid
 	if errors.As(err, &bad) {
-		return invalid("line %d: %w", line, err)
+		return account.Invalidf("line %d: %w", line, err)
 	}
 	return fmt.Errorf("line %d: %w", line, err)
 }
