@@ -11,8 +11,8 @@ import (
 	"usher/internal/postgres"
 )
 
-// people is a PostgreSQL that knows ann and bob.
-func people(t *testing.T) *postgres.Server {
+// userTable is a PostgreSQL that knows ann and bob.
+func userTable(t *testing.T) *postgres.Server {
 	db := postgres.Start(t)
 	db.Exec(t, "postgres", fmt.Sprintf(`CREATE DATABASE mail`))
 	db.Exec(t, "mail", fmt.Sprintf(`CREATE TABLE users (name text PRIMARY KEY, password text, host text);
@@ -20,7 +20,7 @@ func people(t *testing.T) *postgres.Server {
 	return db
 }
 
-// asks is an [[accounts]] block for people.
+// asks is an [[accounts]] block for it.
 func asks(db *postgres.Server, more string) string {
 	return fmt.Sprintf("[[accounts]]\ntype = \"sql\"\ndriver = \"postgres\"\ndsn = %q\nlookup = \"SELECT password, host FROM users WHERE name = '%%u'\"\n%s\n", db.DSN("mail"), more)
 }
@@ -43,7 +43,7 @@ func TestWithTheOnlyDatabaseDownThoseWhoWereSeenGetIn(t *testing.T) {
 		{"frozen", func(db *postgres.Server) { db.Freeze() }, func(db *postgres.Server) { db.Thaw() }},
 	} {
 		t.Run(trouble.name, func(t *testing.T) {
-			db := people(t)
+			db := userTable(t)
 			p := start(t, setup{config: quick + backends + asks(db, "timeout = \"2s\"\ncache = { good = \"1s\", unknown = \"1s\" }")})
 			p.serves(t, ann, annSecret, "east")
 			before := p.descriptors()
@@ -103,7 +103,7 @@ func (p *proxy) storm(t *testing.T, db *postgres.Server) {
 
 func TestWithOneOfTwoDatabasesDownNobodyWaitsTwice(t *testing.T) {
 	_, _, backends := twoStores(t)
-	first, second := people(t), people(t)
+	first, second := userTable(t), userTable(t)
 	p := start(t, setup{config: quick + backends + asks(first, fmt.Sprintf("hosts = [%q, %q]\ntimeout = \"2s\"\ncache = { good = \"0s\", unknown = \"0s\", stale = \"0s\" }", first.Addr(), second.Addr()))})
 	p.serves(t, ann, annSecret, "east")
 	for _, trouble := range []func() (end func()){
