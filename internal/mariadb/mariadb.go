@@ -40,13 +40,14 @@ func Start(t testing.TB) *Server {
 	cert, key, ca := dovecot.Certificate(t, "localhost", "127.0.0.1")
 	s := &Server{Host: "127.0.0.1", Port: daemon.FreePort(t), CA: ca}
 	s.Daemon = daemon.New(t, daemon.Daemon{Name: "mariadb", User: "mysql", Quit: syscall.SIGKILL, Ready: s.ready})
-	small := []string{"--innodb-log-file-size=4M", "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync", "--innodb-use-native-aio=0"}
+	// A server that starts removes the temporary tables of all in the same folder.
+	small := []string{"--tmpdir=" + s.Dir, "--innodb-log-file-size=4M", "--innodb-flush-log-at-trx-commit=2", "--innodb-flush-method=nosync", "--innodb-use-native-aio=0"}
 	s.Run(install, append([]string{"--no-defaults", "--datadir=" + s.Path("data"), "--auth-root-authentication-method=normal", "--skip-test-db"}, small...)...)
 	admin := fmt.Sprintf("CREATE USER IF NOT EXISTS admin@'%%' IDENTIFIED BY '%s';\nGRANT ALL ON *.* TO admin@'%%' WITH GRANT OPTION;\n", Password)
 	if err := os.WriteFile(s.Path("init.sql"), []byte(admin), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s.Daemon.Start(append([]string{
+	s.Start(append([]string{
 		program, "--no-defaults", "--datadir=" + s.Path("data"), "--bind-address=127.0.0.1", "--port=" + s.Port, "--socket=" + s.Path("socket"),
 		"--skip-name-resolve", "--init-file=" + s.Path("init.sql"), "--innodb-buffer-pool-size=16M",
 		"--ssl-cert=" + s.Put("cert.pem", cert), "--ssl-key=" + s.Put("key.pem", key),

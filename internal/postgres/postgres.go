@@ -56,7 +56,7 @@ func Start(t testing.TB) *Server {
 	} {
 		args = append(args, "-c", setting)
 	}
-	s.Daemon.Start(args...)
+	s.Start(args...)
 	return s
 }
 
