@@ -38,7 +38,7 @@ type Cache struct {
 // CacheOptions say how much a Cache remembers.
 type CacheOptions struct {
 	Times Times
-	Size  int          // names at most, and a quarter as many that are unknown; 0: no limit
+	Size  int          // accounts at most; a quarter as many are unknown, or were asked for by nobody with the right password; 0: no limit
 	Log   *slog.Logger // nil: none
 	Disk  *Disk        // where accounts outlive the process; nil: nowhere
 }
@@ -95,7 +95,7 @@ func (c *Cache) mayRemember(q Query) bool {
 // recall is what is remembered, if that is new enough not to ask the source: an
 // account, or nil if there is none.
 func (c *Cache) recall(k key, q Query, now time.Time) (a *Account, known bool) {
-	if e, ok := c.store.known.GetIfPresent(k); ok && !e.old && now.Sub(e.account.Asked) < c.times.Good && e.answers(q) {
+	if e, ok := c.store.get(k); ok && !e.old && now.Sub(e.account.Asked) < c.times.Good && e.answers(q) {
 		q.Trace.step(e.step(now))
 		return e.account, true
 	}
@@ -111,7 +111,7 @@ func (c *Cache) recall(k key, q Query, now time.Time) (a *Account, known bool) {
 // it is old, and takes no wrong one for wrong.
 func (c *Cache) stale(k key, q Query, why error) (*Account, error) {
 	now := time.Now()
-	e, ok := c.store.known.GetIfPresent(k)
+	e, ok := c.store.get(k)
 	if !ok || !c.mayRemember(q) || now.Sub(e.account.Asked) >= c.times.Stale || !e.answers(q) {
 		return nil, why
 	}

@@ -124,7 +124,10 @@ func TestARestartWhileTheSourceIsDownLocksNobodyOut(t *testing.T) {
 func TestWhoHasNotLoggedInIsNotKept(t *testing.T) {
 	dir, s := t.TempDir(), &scripted{}
 	s.does(func(_ context.Context, q account.Query) (account.Record, error) {
-		if q.Name == "backend" {
+		switch q.Name {
+		case "slow":
+			return account.Record{Fields: account.Fields{"password": bcrypt}}, nil
+		case "backend":
 			return account.Record{Fields: account.Fields{"nopassword": "Y", "host": "east"}}, nil
 		}
 		return account.Record{Fields: account.Fields{"host": "east"}, Proof: bound{"secret"}}, nil
@@ -132,11 +135,15 @@ func TestWhoHasNotLoggedInIsNotKept(t *testing.T) {
 	first, end := process(t, s, account.CacheOptions{Times: usual, Disk: diskIn(dir)})
 	_, _ = lookup(t, first, "ann")
 	_, _ = lookup(t, first, "backend")
+	_, _ = lookup(t, first, "slow")
 	end()
 	s.says(nil, errDown)
 	second, _ := process(t, s, account.CacheOptions{Times: usual, Disk: diskIn(dir)})
 	if a, err := lookup(t, second, "ann"); !errors.Is(err, errDown) {
 		t.Errorf("ann: %+v, %v", a, err)
+	}
+	if a, err := lookup(t, second, "slow"); !errors.Is(err, errDown) {
+		t.Errorf("whose hash could be kept: %+v, %v", a, err)
 	}
 	if a, err := lookup(t, second, "backend"); err != nil || a.Proof != nil {
 		t.Errorf("who is checked by the backend: %+v, %v", a, err)
@@ -173,8 +180,8 @@ func TestAFlushReachesTheDiskAtOnce(t *testing.T) {
 	dir, s := t.TempDir(), &scripted{}
 	s.says(account.Fields{"password": bcrypt}, nil)
 	c, _ := process(t, s, account.CacheOptions{Times: usual, Disk: diskIn(dir)})
-	_, _ = lookup(t, c, "ann")
-	_, _ = lookup(t, c, "bob")
+	_, _ = login(t, c, "ann", "grüße")
+	_, _ = login(t, c, "bob", "grüße")
 	c.Save()
 	if n := c.Flush("ANN"); n != 1 {
 		t.Errorf("%d entries", n)
@@ -214,7 +221,7 @@ func TestAFileThatCannotBeUsedIsToldAndBegunAnew(t *testing.T) {
 			t.Parallel()
 			d, l := diskIn(t.TempDir()), &logged{}
 			first, end := process(t, s, account.CacheOptions{Times: usual, Disk: d})
-			_, _ = lookup(t, first, "ann")
+			_, _ = login(t, first, "ann", "grüße")
 			end()
 			if err := spoil(d); err != nil {
 				t.Fatal(err)
@@ -226,7 +233,7 @@ func TestAFileThatCannotBeUsedIsToldAndBegunAnew(t *testing.T) {
 			if n := second.Stats(); n.Entries != 0 {
 				t.Errorf("%d entries are taken over", n.Entries)
 			}
-			_, _ = lookup(t, second, "bob")
+			_, _ = login(t, second, "bob", "grüße")
 			_ = os.Remove(d.File) // a folder
 			second.Save()
 			if list, err := account.KeptIn(*d); err != nil || len(list) != 1 || list[0].Key.Name != "bob" {
@@ -259,7 +266,7 @@ func TestADiskThatFailsIsToldOnce(t *testing.T) {
 	d := diskIn(filepath.Join(dir, "missing"))
 	c, end := process(t, s, account.CacheOptions{Times: usual, Disk: d, Log: l.log()})
 	for _, name := range []string{"ann", "bob"} {
-		if _, err := lookup(t, c, name); err != nil {
+		if _, err := login(t, c, name, "grüße"); err != nil {
 			t.Error(err)
 		}
 		c.Save()
@@ -284,7 +291,7 @@ func TestAccountsAreSavedNowAndThenAndNotForEver(t *testing.T) {
 	s.says(account.Fields{"password": bcrypt}, nil)
 	synctest.Test(t, func(t *testing.T) {
 		c, end := process(t, s, account.CacheOptions{Times: usual, Disk: diskIn(dir)})
-		_, _ = lookup(t, c, "ann")
+		_, _ = login(t, c, "ann", "grüße")
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		info, err := os.Stat(diskIn(dir).File)
@@ -295,7 +302,7 @@ func TestAccountsAreSavedNowAndThenAndNotForEver(t *testing.T) {
 		if again, err := os.Stat(diskIn(dir).File); err != nil || !os.SameFile(info, again) {
 			t.Error("it is saved again, but there is nothing new")
 		}
-		_, _ = lookup(t, c, "bob")
+		_, _ = login(t, c, "bob", "grüße")
 		end()
 		s.says(nil, errDown)
 		time.Sleep(usual.Stale - time.Hour - time.Minute)
@@ -314,16 +321,16 @@ func TestWhoRestsLeavesTheFileAlone(t *testing.T) {
 	d, s := diskIn(t.TempDir()), &scripted{}
 	s.says(account.Fields{"password": bcrypt}, nil)
 	old, endOld := process(t, s, account.CacheOptions{Times: usual, Disk: d})
-	_, _ = lookup(t, old, "ann")
+	_, _ = login(t, old, "ann", "grüße")
 	old.Save()
 	next, _ := process(t, s, account.CacheOptions{Times: usual, Disk: d})
 	old.Rest()
 	old.Rest()
-	_, _ = lookup(t, old, "carl")
+	_, _ = login(t, old, "carl", "grüße")
 	next.Flush("ann")
 	old.Flush("bob")
 	endOld()
-	_, _ = lookup(t, next, "bob")
+	_, _ = login(t, next, "bob", "grüße")
 	next.Save()
 	if list, err := account.KeptIn(*d); err != nil || len(list) != 1 || list[0].Key.Name != "bob" {
 		t.Errorf("%v, %v", list, err)
@@ -334,7 +341,7 @@ func TestWhoRestsLeavesTheFileAlone(t *testing.T) {
 	}
 	next.Keep() // the successor has failed
 	next.Keep()
-	_, _ = lookup(t, next, "carl")
+	_, _ = login(t, next, "carl", "grüße")
 	next.Save()
 	if list, err := account.KeptIn(*d); err != nil || len(list) != 2 {
 		t.Errorf("%v, %v", list, err)
@@ -429,7 +436,7 @@ func benchmarkDisk(b *testing.B, disk bool) {
 	defer func() { _ = c.Close() }()
 	before := resident(b)
 	for i := range many {
-		_, _ = lookup(b, c, fmt.Sprintf("user%06d", i))
+		_, _ = login(b, c, fmt.Sprintf("user%06d", i), "grüße")
 	}
 	b.ReportMetric(float64(resident(b)-before)/float64(c.Stats().Entries), "B/entry")
 	began := time.Now()

@@ -82,7 +82,7 @@ func (c *Cache) Restore() {
 	}
 	n := 0
 	for _, r := range list {
-		if a, ok := c.reader.restore(r); ok && c.adopt(r.Key, a, r.Fields) {
+		if a, ok := c.reader.restore(r); ok && c.adopt(c.store.known, r.Key, a, r.Fields) {
 			n++
 		}
 	}

@@ -12,14 +12,15 @@ import (
 // so that the next login costs no slow hash and no question, and can be let in while
 // its source is down. It is safe for concurrent use.
 type Memory struct {
-	secret *secret
-	times  Times
-	disk   *disk // what outlives the process; nil: nothing does
+	home *memories
+	name string // the account's
+	born int    // home.forgotten then
 
 	mu    sync.Mutex
 	right digest // of the proof's identity and the password
 	at    time.Time
 	slow  *slowHash // of the same password; nil: there is none yet
+	then  func()    // to do when a password is right; nil: nothing
 }
 
 // A slowHash is an ARGON2ID hash of the password that a proof has found right.
@@ -66,7 +67,8 @@ func (m *Memory) Knows(p Proof, password string, down bool) bool {
 	if age > m.holds(p, down) {
 		return false
 	}
-	return hmac.Equal(right[:], m.of(p, password))
+	now := m.of(p, password)
+	return hmac.Equal(right[:], now[:])
 }
 
 // holds is for how long a right password stays known.
@@ -74,11 +76,11 @@ func (m *Memory) holds(p Proof, down bool) time.Duration {
 	_, isHash := p.(Hashed)
 	switch {
 	case down:
-		return m.times.Stale
+		return m.home.times.Stale
 	case isHash:
 		return hashesHold
 	}
-	return m.times.Good
+	return m.home.times.Good
 }
 
 // Keep notes that the proof has found the password right.
@@ -86,17 +88,35 @@ func (m *Memory) Keep(p Proof, password string) {
 	if m == nil {
 		return
 	}
-	right := m.secret.digest(p.Identity(), password)
+	right := m.of(p, password)
 	m.mu.Lock()
 	if m.right != right {
 		m.slow = nil // of another password, that may be wrong by now
 	}
-	m.right, m.at = right, time.Now()
-	lasts := m.slow != nil
+	first, lasts, then := m.at.IsZero(), m.slow != nil, m.then
+	m.right, m.at, m.then = right, time.Now(), nil
 	m.mu.Unlock()
-	if m.disk != nil && !lasts && !isSlow(p) {
-		m.disk.learn(lesson{m, right, m.secret.digest(p.Identity()), password})
+	if first {
+		m.home.enter(m)
 	}
+	if then != nil {
+		then()
+	}
+	if m.home.disk != nil && !lasts && !isSlow(p) {
+		m.home.disk.learn(lesson{m, right, m.home.secret.digest(p.Identity()), password})
+	}
+}
+
+// whenRight has something done once a password is right, instead of what was to be
+// done before. It returns false, and does nothing, if one is known to be.
+func (m *Memory) whenRight(do func()) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.at.IsZero() {
+		return false
+	}
+	m.then = do
+	return true
 }
 
 // Refuse notes that the proof has found the password wrong. If it was right before,
@@ -105,7 +125,7 @@ func (m *Memory) Refuse(p Proof, password string) {
 	if m == nil {
 		return
 	}
-	wrong := m.secret.digest(p.Identity(), password)
+	wrong := m.of(p, password)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.right == wrong {
@@ -123,9 +143,7 @@ func (m *Memory) Forget() {
 // clear is called with m.mu held.
 func (m *Memory) clear() {
 	m.right, m.at, m.slow = digest{}, time.Time{}, nil
-	if m.disk != nil {
-		m.disk.touch()
-	}
+	m.home.disk.touch()
 }
 
 // learned notes a hash, unless another password has been right meanwhile.
@@ -141,15 +159,14 @@ func (m *Memory) learned(l lesson, hash string) {
 func (m *Memory) hash(p Proof) string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.slow == nil || m.slow.proof != m.secret.digest(p.Identity()) {
+	if m.slow == nil || m.slow.proof != m.home.secret.digest(p.Identity()) {
 		return ""
 	}
 	return m.slow.hash
 }
 
-func (m *Memory) of(p Proof, password string) []byte {
-	d := m.secret.digest(p.Identity(), password)
-	return d[:]
+func (m *Memory) of(p Proof, password string) digest {
+	return m.home.secret.digest(p.Identity(), password)
 }
 
 // Times say how long a source's answers are remembered; 0: not at all.

@@ -54,9 +54,8 @@ func (s shown) Check(_ context.Context, clear string) error {
 
 func (s shown) fits(clear string) bool { return s.secret.digest(clear) == s.digest }
 
-// Identity is the same for all: a later password of an account takes the place of
-// an earlier one.
-func (s shown) Identity() string { return "" }
+// Identity is another one for each password: one says nothing of another.
+func (s shown) Identity() string { return string(s.digest[:]) }
 
 // answered is the Proof of an account whose source has found the answer to a
 // challenge right. No password fits.

@@ -12,8 +12,6 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/maypok86/otter/v2"
 )
 
 // MaxName is how long a name may be, in bytes: longer than RFC 5321 §4.5.3.1 lets an
@@ -32,8 +30,7 @@ type Reader struct {
 
 	disk     *disk // of the Cache around it; nil: nothing outlives the process
 	once     sync.Once
-	secret   *secret
-	memories *otter.Cache[string, *Memory] // by the account's name
+	memories *memories
 }
 
 // found is an account, with the fields that it was made of.
@@ -116,7 +113,7 @@ func (r *Reader) make(fields Fields, asked string, p Proof) (*Account, error) {
 		return nil, Final(err)
 	}
 	a.Source = r.Name
-	a.Memory = r.memory(a.Name)
+	a.Memory = r.remembers().of(a.Name)
 	return a, nil
 }
 
@@ -128,8 +125,8 @@ func (r *Reader) proof(rec Record, q Query) Proof {
 	case q.Answer != nil:
 		return answered{}
 	}
-	r.prepare()
-	return shown{r.secret, r.secret.digest(q.Password)}
+	s := r.remembers().secret
+	return shown{s, s.digest(q.Password)}
 }
 
 // set applies the templates.
@@ -198,43 +195,14 @@ func (r *Reader) Uses() Uses {
 
 // Close closes the source.
 func (r *Reader) Close() error {
+	r.remembers().clear()
 	if c, ok := r.Source.(io.Closer); ok {
 		return c.Close()
 	}
 	return nil
 }
 
-// mostMemories is how many right passwords are known at once. Those of accounts that
-// log in seldom go first.
-const mostMemories = 200_000
-
-func (r *Reader) prepare() {
-	r.once.Do(func() {
-		r.secret = newSecret()
-		r.memories = otter.Must(&otter.Options[string, *Memory]{MaximumSize: mostMemories})
-	})
-}
-
-// memory is that of an account.
-func (r *Reader) memory(name string) *Memory {
-	r.prepare()
-	if m, ok := r.memories.GetIfPresent(name); ok {
-		return m
-	}
-	// Of a name that a client has sent with its password, the password would stay, too.
-	m, _ := r.memories.ComputeIfAbsent(strings.Clone(name), func() (*Memory, bool) {
-		return &Memory{secret: r.secret, times: r.Times, disk: r.disk}, false
-	})
-	return m
-}
-
-// forget forgets the right passwords of the accounts that match.
-func (r *Reader) forget(matches func(name string) bool) {
-	r.prepare()
-	for name, m := range r.memories.All() {
-		if matches(name) {
-			m.Forget()
-			r.memories.Invalidate(name) // a login that has m already shall not bring it back
-		}
-	}
+func (r *Reader) remembers() *memories {
+	r.once.Do(func() { r.memories = newMemories(r.Times, r.disk) })
+	return r.memories
 }

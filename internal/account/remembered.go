@@ -2,6 +2,7 @@ package account
 
 import (
 	"errors"
+	"iter"
 	"net/netip"
 	"strings"
 	"time"
@@ -42,10 +43,12 @@ func (c *Cache) key(q Query) key {
 	return k
 }
 
-// A store is what is remembered. Unknown names have a place of their own: anybody
-// can ask for any number of them, and they shall not push accounts out.
+// A store is what is remembered. Names that anybody can ask for, in any number, have
+// places of their own, and push nobody out whose owner has been here. Only the first
+// is kept on the disk.
 type store struct {
-	known   *otter.Cache[key, *entry]
+	known   *otter.Cache[key, *entry]    // whose password was right, or is for others to check
+	new     *otter.Cache[key, *entry]    // whose password was not right yet
 	unknown *otter.Cache[key, time.Time] // when the source did not know it
 }
 
@@ -67,7 +70,8 @@ func (e *entry) step(now time.Time) Step {
 	return Step{Source: e.account.Source, Cached: true, Age: now.Sub(e.account.Asked), Fields: e.fields}
 }
 
-// unlimited is how many unknown names are remembered where accounts have no limit.
+// unlimited is how many names that anybody can ask for are remembered where accounts
+// have no limit.
 const unlimited = 25_000
 
 func newStore(t Times, size int) *store {
@@ -75,13 +79,13 @@ func newStore(t Times, size int) *store {
 	if size == 0 {
 		few = unlimited
 	}
+	most := max(t.Good, t.Stale)
+	expires := otter.ExpiryWritingFunc(func(e otter.Entry[key, *entry]) time.Duration {
+		return max(time.Millisecond, most-time.Since(e.Value.account.Asked))
+	})
 	return &store{
-		known: otter.Must(&otter.Options[key, *entry]{
-			MaximumSize: size,
-			ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[key, *entry]) time.Duration {
-				return max(time.Millisecond, max(t.Good, t.Stale)-time.Since(e.Value.account.Asked))
-			}),
-		}),
+		known: otter.Must(&otter.Options[key, *entry]{MaximumSize: size, ExpiryCalculator: expires}),
+		new:   otter.Must(&otter.Options[key, *entry]{MaximumSize: few, ExpiryCalculator: expires}),
 		unknown: otter.Must(&otter.Options[key, time.Time]{
 			MaximumSize:      few,
 			ExpiryCalculator: otter.ExpiryWriting[key, time.Time](max(time.Millisecond, t.Unknown)),
@@ -89,9 +93,42 @@ func newStore(t Times, size int) *store {
 	}
 }
 
+func (s *store) get(k key) (e *entry, ok bool) {
+	if e, ok = s.known.GetIfPresent(k); !ok {
+		e, ok = s.new.GetIfPresent(k)
+	}
+	return e, ok
+}
+
+// drop drops an account, and tells whether there was one.
+func (s *store) drop(k key) bool {
+	_, known := s.known.Invalidate(k)
+	_, isNew := s.new.Invalidate(k)
+	return known || isNew
+}
+
+// all are all accounts.
+func (s *store) all() iter.Seq2[key, *entry] {
+	return func(yield func(key, *entry) bool) {
+		for _, some := range []*otter.Cache[key, *entry]{s.known, s.new} {
+			for k, e := range some.All() {
+				if !yield(k, e) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// close ends the store, and lets go of what is in it: of an account that was taken
+// over by another Cache something may still point here.
 func (s *store) close() {
 	s.known.StopAllGoroutines()
+	s.new.StopAllGoroutines()
 	s.unknown.StopAllGoroutines()
+	s.known.InvalidateAll()
+	s.new.InvalidateAll()
+	s.unknown.InvalidateAll()
 }
 
 // learn remembers an answer. It is called with c.mu held.
@@ -116,20 +153,46 @@ func (c *Cache) remember(k key, q Query, f found) {
 	if c.times.Good == 0 && c.times.Stale == 0 || !c.mayRemember(q) || untold {
 		return
 	}
-	if is, ok := c.store.known.GetEntryQuietly(k); ok && is.Value.account.Asked.After(f.account.Asked) {
+	is, ok := c.store.get(k)
+	if ok && is.account.Asked.After(f.account.Asked) {
 		return
 	}
 	e := &entry{account: f.account}
 	if c.disk != nil {
 		e.fields = f.fields.lasting()
 	}
+	if _, known := c.store.known.GetEntryQuietly(k); !known && c.isNew(k, e) {
+		c.store.new.Set(k, e)
+		return
+	}
+	c.admit(k, e)
+}
+
+// isNew tells whether a password of the account is still to be right for the first
+// time. When it is, the account gets its place.
+func (c *Cache) isNew(k key, e *entry) bool {
+	if _, shows := e.account.Proof.(shown); shows || e.account.Proof == nil {
+		return false
+	}
+	return e.account.Memory.whenRight(func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if is, ok := c.store.new.GetEntryQuietly(k); ok && is.Value == e { // and was not forgotten
+			c.admit(k, e)
+		}
+	})
+}
+
+// admit gives an account its place among those who have been here.
+func (c *Cache) admit(k key, e *entry) {
 	c.store.known.Set(k, e)
+	c.store.new.Invalidate(k)
 	c.disk.touch()
 }
 
 // forget drops what is remembered of a name that the source does not know any more.
 func (c *Cache) forget(k key) {
-	if _, was := c.store.known.Invalidate(k); was {
+	if c.store.drop(k) {
 		c.disk.touch()
 	}
 }
@@ -137,12 +200,12 @@ func (c *Cache) forget(k key) {
 // refused drops an account that would let in with the very password that the source
 // has just found wrong: the right one is another now.
 func (c *Cache) refused(k key, q Query) {
-	e, ok := c.store.known.GetEntryQuietly(k)
+	e, ok := c.store.get(k)
 	if !ok || q.Answer != nil {
 		return
 	}
-	if p, is := e.Value.account.Proof.(shown); is && p.fits(q.Password) {
-		e.Value.account.Memory.Refuse(p, q.Password)
+	if p, is := e.account.Proof.(shown); is && p.fits(q.Password) {
+		e.account.Memory.Refuse(p, q.Password)
 		c.forget(k)
 	}
 }
@@ -163,10 +226,10 @@ func (c *Cache) flush(matches func(string) bool) (n int) {
 	c.mu.Lock()
 	c.flushes++
 	clear(c.asking) // who asks from now on does not get an answer from before
-	for k, e := range c.store.known.All() {
+	for k, e := range c.store.all() {
 		if matches(k.Name) || matches(e.account.Name) {
 			e.account.Memory.Forget() // others of the same account share it
-			c.store.known.Invalidate(k)
+			c.store.drop(k)
 			n++
 		}
 	}
@@ -176,7 +239,7 @@ func (c *Cache) flush(matches func(string) bool) (n int) {
 			n++
 		}
 	}
-	c.reader.forget(matches)
+	c.reader.remembers().forget(matches)
 	c.mu.Unlock()
 	c.disk.erase()
 	return n
@@ -189,20 +252,23 @@ func (c *Cache) flush(matches func(string) bool) (n int) {
 // unknown is not taken over.
 func (c *Cache) Inherit(before *Cache) {
 	for k, e := range before.store.known.All() {
-		c.adopt(k, e.account, e.fields)
+		c.adopt(c.store.known, k, e.account, e.fields)
+	}
+	for k, e := range before.store.new.All() {
+		c.adopt(c.store.new, k, e.account, e.fields)
 	}
 }
 
 // adopt remembers an account from another time, to be used only while the source
 // cannot tell. It tells whether it has: what is too old is of no use.
-func (c *Cache) adopt(k key, a *Account, f Fields) bool {
+func (c *Cache) adopt(into *otter.Cache[key, *entry], k key, a *Account, f Fields) bool {
 	if age := time.Since(a.Asked); age >= c.times.Stale || age < -time.Minute { // or the clock was turned back
 		return false
 	}
 	if c.disk == nil {
 		f = nil
 	}
-	_, set := c.store.known.SetIfAbsent(k, &entry{account: a, fields: f, old: true})
+	_, set := into.SetIfAbsent(k, &entry{account: a, fields: f, old: true})
 	return set
 }
 
@@ -221,7 +287,7 @@ type CacheStats struct {
 func (c *Cache) Stats() CacheStats {
 	s := CacheStats{Hits: c.counts.hits.Load(), Misses: c.counts.misses.Load(), Joined: c.counts.joined.Load(), Stale: c.counts.stale.Load()}
 	now := time.Now()
-	for e := range c.store.known.Values() {
+	for _, e := range c.store.all() {
 		s.Entries++
 		s.Oldest = max(s.Oldest, now.Sub(e.account.Asked))
 	}

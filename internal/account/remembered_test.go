@@ -127,60 +127,87 @@ func TestAFlushHoldsForQuestionsOnTheirWay(t *testing.T) {
 	})
 }
 
-func TestUnknownNamesPushNobodyOut(t *testing.T) {
-	s := &scripted{}
-	s.does(func(_ context.Context, q account.Query) (account.Record, error) {
-		if strings.HasPrefix(q.Name, "user") {
-			return account.Record{Fields: ann}, nil
+// Whoever asks for names that are unknown, or known to a catch-all, pushes nobody out
+// who has logged in, however many they are.
+func TestNamesThatAreMadeUpPushNobodyOut(t *testing.T) {
+	for what, made := range map[string]struct {
+		record account.Record
+		err    error
+	}{
+		"unknown":     {account.Record{}, account.ErrUnknown},
+		"a catch-all": {account.Record{Fields: account.Fields{"password": "{PLAIN}another"}}, nil},
+	} {
+		s := &scripted{}
+		s.does(func(_ context.Context, q account.Query) (account.Record, error) {
+			if strings.HasPrefix(q.Name, "user") {
+				return account.Record{Fields: account.Fields{"password": "{PLAIN}secret"}}, nil
+			}
+			return made.record, made.err
+		})
+		c := cached(t, s, account.CacheOptions{Times: usual, Size: 400})
+		users := func() (known int) {
+			for i := range 300 {
+				a, err := lookup(t, c, fmt.Sprint("user", i))
+				if err == nil && a.Memory.Knows(a.Proof, "secret", false) {
+					known++
+				}
+			}
+			return known
 		}
-		return account.Record{}, account.ErrUnknown
-	})
+		for i := range 300 {
+			_, _ = login(t, c, fmt.Sprint("user", i), "secret")
+		}
+		for i := range 50_000 {
+			_, _ = lookup(t, c, fmt.Sprint("attack", i))
+		}
+		s.asked.Store(0)
+		if known := users(); known != 300 {
+			t.Errorf("%s: the passwords of %d are known", what, known)
+		}
+		s.wasAsked(t, 0, what+": for users after an attack")
+		c.FlushAll()
+		_ = users()
+		if n := settled(c, 100); n.Unknown > 100 || n.Entries > 100 {
+			t.Errorf("%s: of those with whom no password was right there are %+v", what, n)
+		}
+	}
+}
+
+// The size is a bound also for those who log in.
+func TestMoreAccountsThanThereIsRoomFor(t *testing.T) {
+	s := &scripted{}
+	s.says(ann, nil)
 	c := cached(t, s, account.CacheOptions{Times: usual, Size: 400})
-	for i := range 300 {
-		_, _ = lookup(t, c, fmt.Sprint("user", i))
+	for i := range 5000 {
+		_, _ = login(t, c, fmt.Sprint("user", i), "secret")
 	}
-	for i := range 20_000 {
-		_, _ = lookup(t, c, fmt.Sprint("attack", i))
-	}
-	s.asked.Store(0)
-	for i := range 300 {
-		_, _ = lookup(t, c, fmt.Sprint("user", i))
-	}
-	s.wasAsked(t, 0, "for users after an attack")
-	if n := settled(c); n.Unknown > 100 || n.Entries != 300 {
+	if n := settled(c, 400); n.Entries > 400 || n.Entries < 300 {
 		t.Errorf("%+v", n)
 	}
 }
 
-// A catch-all makes every name an account.
-func TestManyAccountsPushOutFewOfThoseThatComeBack(t *testing.T) {
+// An answer that is on its way through a check when its account is flushed does not
+// come back with the password.
+func TestARightPasswordBringsNothingBack(t *testing.T) {
 	s := &scripted{}
 	s.says(ann, nil)
-	c := cached(t, s, account.CacheOptions{Times: usual, Size: 400})
-	for range 5 {
-		for i := range 200 {
-			_, _ = lookup(t, c, fmt.Sprint("user", i))
-		}
-	}
-	for i := range 20_000 {
-		_, _ = lookup(t, c, fmt.Sprint("attack", i))
-	}
-	s.asked.Store(0)
-	for i := range 200 {
-		_, _ = lookup(t, c, fmt.Sprint("user", i))
-	}
-	if n := s.asked.Load(); n > 60 {
-		t.Errorf("%d of 200 were pushed out", n)
-	}
-	if n := settled(c); n.Entries > 400 {
+	c := cached(t, s, account.CacheOptions{Times: usual})
+	a, _ := lookup(t, c, "ann")
+	c.Flush("ann")
+	a.Memory.Keep(a.Proof, "secret")
+	if n := c.Stats(); n.Entries != 0 {
 		t.Errorf("%+v", n)
+	}
+	b, _ := lookup(t, c, "ann")
+	if b.Memory.Knows(b.Proof, "secret", true) {
+		t.Error("the password is known")
 	}
 }
 
 // settled waits until what is too much is gone.
-func settled(c *account.Cache) (n account.CacheStats) {
+func settled(c *account.Cache, entries int) (n account.CacheStats) {
 	for range 100 {
-		if n = c.Stats(); n.Entries <= 400 && n.Unknown <= 100 {
+		if n = c.Stats(); n.Entries <= entries && n.Unknown <= 100 {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)

@@ -100,6 +100,16 @@ func lookup(t testing.TB, c *account.Cache, name string) (*account.Account, erro
 	return c.Lookup(t.Context(), account.Query{Name: name, Protocol: "imap"})
 }
 
+// login is what package auth does with a right password.
+func login(t testing.TB, c *account.Cache, name, password string) (*account.Account, error) {
+	t.Helper()
+	a, err := c.Lookup(t.Context(), account.Query{Name: name, Protocol: "imap", Password: password})
+	if err == nil && a.Proof != nil {
+		a.Memory.Keep(a.Proof, password)
+	}
+	return a, err
+}
+
 func fresh(t testing.TB, c *account.Cache, name string) (*account.Account, error) {
 	t.Helper()
 	return c.Lookup(t.Context(), account.Query{Name: name, Protocol: "imap", Fresh: true})
