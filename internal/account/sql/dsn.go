@@ -9,7 +9,7 @@ import (
 )
 
 // A pair is a part of a dsn such as "host=db1 dbname=mail", the form of libpq, which
-// Dovecot has for MySQL too.
+// Dovecot has for MySQL too. Its maxconns is our key pool.
 type pair struct{ key, value string }
 
 // hasPairs tells whether a dsn is of that form.

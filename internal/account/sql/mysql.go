@@ -68,9 +68,9 @@ func mysqlPairs(dsn string) (*mysql.Config, []pair, error) {
 			cfg.User = p.value
 		case "password":
 			cfg.Passwd = p.value
-		case "host", "port":
+		case "host", "port", "maxconns":
 		default:
-			return nil, nil, fmt.Errorf("%.40q is none of host, port, dbname, user, password", p.key)
+			return nil, nil, fmt.Errorf("%.40q is none of host, port, dbname, user, password; the file of an authority is the key ca", p.key)
 		}
 	}
 	return cfg, list, err

@@ -68,7 +68,9 @@ func postgresDSN(s settings) (string, error) {
 	if list == nil {
 		return addQuery(s.DSN, more), nil
 	}
-	list = slices.DeleteFunc(list, func(p pair) bool { return len(hosts) > 0 && (p.key == "host" || p.key == "port") })
+	list = slices.DeleteFunc(list, func(p pair) bool {
+		return p.key == "maxconns" || len(hosts) > 0 && (p.key == "host" || p.key == "port")
+	})
 	return joinPairs(append(list, more...)), nil
 }
 

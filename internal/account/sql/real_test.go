@@ -66,6 +66,8 @@ func all(t *testing.T, r real) {
 		test func(*testing.T, *database)
 	}{
 		{"conformance", conformance},
+		{"hostile names find nobody", hostileNamesFindNobody},
+		{"what is asked is traced", whatIsAskedIsTraced},
 		{"every type is text", everyTypeIsText},
 		{"a row that cannot be right is no account", aRowThatCannotBeRightIsNoAccount},
 		{"quotes mean what they mean", quotesMeanWhatTheyMean},

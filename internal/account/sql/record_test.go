@@ -58,6 +58,9 @@ func aRowThatCannotBeRightIsNoAccount(t *testing.T, d *database) {
 		_, err := table.Ask(t.Context(), account.Query{Name: "bob"})
 		wantError(t, err, `two rows for "bob"`)
 	}
+	if h := table.Health(); h[0].Err != nil {
+		t.Errorf("the server is blamed for a row: %v", h[0].Err)
+	}
 	if f := fields(t, table, "cy"); f == nil || len(f) > 0 {
 		t.Errorf("a row of NULLs is %v", f)
 	}

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"modernc.org/sqlite"
 )
@@ -37,7 +39,7 @@ func sqliteServers(s settings) ([]server, error) {
 	change.Set("_txlock", "immediate") // a transaction that turns from reading to writing could not wait
 	for _, q := range []url.Values{look, change} {
 		if q.Get("_busy_timeout") == "" {
-			q.Set("_busy_timeout", strconv.FormatInt(s.Timeout.Milliseconds(), 10))
+			q.Set("_busy_timeout", strconv.FormatInt(cmp.Or(s.Timeout, 10*time.Second).Milliseconds(), 10))
 		}
 	}
 	one := server{name: u.Path}
@@ -68,6 +70,9 @@ type file struct {
 // Connect opens the file as it is now.
 func (f file) Connect(ctx context.Context) (driver.Conn, error) {
 	info, err := os.Stat(f.path) // not opened: a close would drop the locks that SQLite has on it
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a file", f.path)
+	}
 	if err != nil {
 		return nil, err
 	}
