@@ -13,7 +13,7 @@ func TestALockedAccountIsKnownAndNobodyGetsIn(t *testing.T) {
 			t.Errorf("%q: %v", pw, err)
 		}
 	}
-	m := &Memory{secret: newSecret(), times: Times{Good: time.Hour, Stale: time.Hour}}
+	m := newMemories(Times{Good: time.Hour, Stale: time.Hour}, nil).of("ann")
 	m.Keep(Hashed{Hashes: []string{"{PLAIN}secret"}}, "secret")
 	if m.Knows(p, "secret", false) || m.Knows(p, "secret", true) {
 		t.Error("a password that was right before opens it")

@@ -74,7 +74,7 @@ func (r *Reader) lookup(ctx context.Context, q Query) (found, error) {
 
 // ask asks the source for k, which stands for the name of q.
 func (r *Reader) ask(ctx context.Context, k, q Query) (found, error) {
-	if !possible(k.Name) {
+	if _, anyone := r.Source.(Anyone); !anyone && !possible(k.Name) {
 		return found{}, ErrUnknown
 	}
 	if err := ctx.Err(); err != nil {

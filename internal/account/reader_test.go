@@ -136,13 +136,13 @@ func (bind) Check(context.Context, string) error { return errors.New("down") }
 func (b bind) Identity() string                  { return b.dn }
 
 func TestARightPasswordIsKnownWithoutBeingKept(t *testing.T) {
-	r := Reader{Name: "test", Times: Times{Good: time.Minute, Stale: time.Hour}}
-	m := r.memory("ann")
-	if r.memory("ann") != m || r.memory("bob") == m {
-		t.Error("each account has its own memory")
-	}
+	all := newMemories(Times{Good: time.Minute, Stale: time.Hour}, nil)
+	m := all.of("ann")
 	hash, ann := Hashed{[]string{"{PLAIN}a"}}, bind{"cn=ann"}
 	m.Keep(ann, "secret")
+	if all.of("ann") != m || all.of("bob") == m {
+		t.Error("each account has its own memory")
+	}
 	for _, c := range []struct {
 		p        Proof
 		password string
