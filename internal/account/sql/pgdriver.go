@@ -114,7 +114,8 @@ func (c *pgConn) ExecContext(ctx context.Context, query string, args []driver.Na
 // QueryContext implements driver.QueryerContext.
 func (c *pgConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	for range len(args) + 1 {
-		rr := c.ExecParams(ctx, query, pgValues(args), c.connector.types(query), nil, nil)
+		types := c.connector.types(query, len(args))
+		rr := c.ExecParams(ctx, query, pgValues(args), types, nil, nil)
 		if rr.FieldDescriptions() != nil {
 			return newPgRows(rr), nil
 		}
@@ -122,7 +123,7 @@ func (c *pgConn) QueryContext(ctx context.Context, query string, args []driver.N
 		if err == nil {
 			return newPgRows(rr), nil
 		}
-		if !c.connector.learn(query, len(args), err) || c.TxStatus() != 'I' {
+		if !c.connector.learn(query, types, err) || c.TxStatus() != 'I' {
 			return nil, c.dead(ctx, err)
 		}
 	}
@@ -153,8 +154,8 @@ const indeterminateDatatype = "42P18"
 var placeIn = regexp.MustCompile(`\$(\d+)`)
 
 // learn notes which value of a query must be said to be a text, since functions such
-// as concat() take everything. It reports whether there is news.
-func (c *pgConnector) learn(query string, n int, err error) bool {
+// as concat() take everything. It reports whether that may help: asked was without it.
+func (c *pgConnector) learn(query string, asked []uint32, err error) bool {
 	var e *pgconn.PgError
 	if !errors.As(err, &e) || e.Code != indeterminateDatatype {
 		return false
@@ -164,28 +165,28 @@ func (c *pgConnector) learn(query string, n int, err error) bool {
 		return false
 	}
 	i, bad := strconv.Atoi(found[1])
-	if bad != nil || i < 1 || i > n {
+	if bad != nil || i < 1 || i > len(asked) || asked[i-1] == textOID {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	types := make([]uint32, n)
-	copy(types, c.texts[query])
-	if types[i-1] == textOID {
-		return false
-	}
-	types[i-1] = textOID
 	if c.texts == nil {
 		c.texts = map[string][]uint32{}
 	}
+	types := make([]uint32, len(asked))
+	copy(types, c.texts[query])
+	types[i-1] = textOID
 	c.texts[query] = types
 	return true
 }
 
-func (c *pgConnector) types(query string) []uint32 {
+// types are the types of a query's values, as far as they had to be learnt; 0: none.
+func (c *pgConnector) types(query string, n int) []uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.texts[query]
+	types := make([]uint32, n)
+	copy(types, c.texts[query])
+	return types
 }
 
 // The types that matter, by the numbers of PostgreSQL's pg_type.dat.
