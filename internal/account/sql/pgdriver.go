@@ -3,13 +3,8 @@ package sql
 import (
 	"context"
 	"database/sql/driver"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"regexp"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -114,7 +109,8 @@ func (c *pgConn) ExecContext(ctx context.Context, query string, args []driver.Na
 // QueryContext implements driver.QueryerContext.
 func (c *pgConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	for range len(args) + 1 {
-		rr := c.ExecParams(ctx, query, pgValues(args), c.connector.types(query), nil, nil)
+		types := c.connector.types(query, len(args))
+		rr := c.ExecParams(ctx, query, pgValues(args), types, nil, nil)
 		if rr.FieldDescriptions() != nil {
 			return newPgRows(rr), nil
 		}
@@ -122,7 +118,7 @@ func (c *pgConn) QueryContext(ctx context.Context, query string, args []driver.N
 		if err == nil {
 			return newPgRows(rr), nil
 		}
-		if !c.connector.learn(query, len(args), err) || c.TxStatus() != 'I' {
+		if !c.connector.learn(query, types, err) || c.TxStatus() != 'I' {
 			return nil, c.dead(ctx, err)
 		}
 	}
@@ -145,110 +141,4 @@ func pgValues(args []driver.NamedValue) [][]byte {
 		}
 	}
 	return values
-}
-
-// https://www.postgresql.org/docs/15/errcodes-appendix.html
-const indeterminateDatatype = "42P18"
-
-var placeIn = regexp.MustCompile(`\$(\d+)`)
-
-// learn notes which value of a query must be said to be a text, since functions such
-// as concat() take everything. It reports whether there is news.
-func (c *pgConnector) learn(query string, n int, err error) bool {
-	var e *pgconn.PgError
-	if !errors.As(err, &e) || e.Code != indeterminateDatatype {
-		return false
-	}
-	found := placeIn.FindStringSubmatch(e.Message)
-	if found == nil {
-		return false
-	}
-	i, bad := strconv.Atoi(found[1])
-	if bad != nil || i < 1 || i > n {
-		return false
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	types := make([]uint32, n)
-	copy(types, c.texts[query])
-	if types[i-1] == textOID {
-		return false
-	}
-	types[i-1] = textOID
-	if c.texts == nil {
-		c.texts = map[string][]uint32{}
-	}
-	c.texts[query] = types
-	return true
-}
-
-func (c *pgConnector) types(query string) []uint32 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.texts[query]
-}
-
-// The types that matter, by the numbers of PostgreSQL's pg_type.dat.
-const (
-	boolOID   = 16
-	byteaOID  = 17
-	textOID   = 25
-	bpcharOID = 1042
-)
-
-type pgRows struct {
-	*pgconn.ResultReader
-	names []string
-	types []uint32
-}
-
-func newPgRows(rr *pgconn.ResultReader) *pgRows {
-	r := &pgRows{ResultReader: rr}
-	for _, f := range rr.FieldDescriptions() {
-		r.names = append(r.names, f.Name)
-		r.types = append(r.types, f.DataTypeOID)
-	}
-	return r
-}
-
-// Columns implements driver.Rows.
-func (r *pgRows) Columns() []string { return r.names }
-
-// Close implements driver.Rows.
-func (r *pgRows) Close() error {
-	_, err := r.ResultReader.Close()
-	return err
-}
-
-// Next implements driver.Rows.
-func (r *pgRows) Next(dest []driver.Value) error {
-	if !r.NextRow() {
-		if err := r.Close(); err != nil {
-			return err
-		}
-		return io.EOF
-	}
-	for i, b := range r.Values() {
-		if b == nil {
-			dest[i] = nil
-			continue
-		}
-		dest[i] = pgText(r.types[i], string(b))
-	}
-	return nil
-}
-
-// pgText is a value as people write it.
-func pgText(oid uint32, s string) string {
-	switch oid {
-	case boolOID:
-		return map[string]string{"t": "Y", "f": "N"}[s]
-	case bpcharOID:
-		return strings.TrimRight(s, " ")
-	case byteaOID:
-		if b, err := hex.DecodeString(strings.TrimPrefix(s, `\x`)); err == nil && strings.HasPrefix(s, `\x`) {
-			return string(b)
-		}
-	}
-	return s
 }

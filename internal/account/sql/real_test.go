@@ -72,6 +72,7 @@ func all(t *testing.T, r real) {
 		{"a row that cannot be right is no account", aRowThatCannotBeRightIsNoAccount},
 		{"quotes mean what they mean", quotesMeanWhatTheyMean},
 		{"originals work unchanged", originalsWorkUnchanged},
+		{"behind a PgBouncer", behindAPgBouncer},
 		{"procedures and functions are asked", proceduresAndFunctionsAreAsked},
 		{"dead connections are replaced", deadConnectionsAreReplaced},
 		{"a storm stays within the pool", aStormStaysWithinThePool},
