@@ -224,7 +224,7 @@ func anOddNameLeavesTheServerWell(t *testing.T, d *database) {
 		columns = " CHARACTER SET latin1"
 		queries = append(queries, "SELECT a FROM odd WHERE {user} IN (a, b)", "SELECT a FROM odd WHERE {user} IN (a, b, c)", "SELECT a FROM odd WHERE {user} BETWEEN a AND b")
 	case postgreSQL:
-		queries = append(queries, "SELECT a FROM odd WHERE b = repeat({user}, 1000000000)", "SELECT a FROM odd WHERE a ~ {user}")
+		queries = append(queries, "SELECT a FROM odd WHERE b = repeat({user}, 2000000000)", "SELECT a FROM odd WHERE a ~ {user}")
 	}
 	d.exec(t, "CREATE TABLE odd (id int, a varchar(9), b varchar(9), c varchar(9))"+columns+"; INSERT INTO odd VALUES (1, 'ann', 'anna', 'x')")
 	for _, query := range queries {
