@@ -200,11 +200,17 @@ func (r *reader) yes(name string) bool {
 
 // proof is nil if only the backend can tell.
 func (r *reader) proof() Proof {
-	hashes := r.text("password")
-	if r.yes("nopassword") || hashes == "" {
+	hashes, leave := r.text("password"), r.yes("nopassword")
+	if hashes == "" {
 		return nil
 	}
-	h := Hashed{strings.Split(hashes, "\n")}
+	h := Hashed{slices.DeleteFunc(strings.Split(hashes, "\n"), IsLocked)}
+	switch {
+	case len(h.Hashes) == 0: // it lets nobody in, whatever else is said
+		return Locked{Why: "its password is locked"}
+	case leave:
+		return nil
+	}
 	var errs []error
 	for _, hash := range h.Hashes {
 		if err := password.Check(hash); err != nil {

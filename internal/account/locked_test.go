@@ -30,3 +30,30 @@ func TestPasswordsThatNothingFitsAreTold(t *testing.T) {
 		}
 	}
 }
+
+// What usermod -L and LDAP's administrators do to a password is a refusal, and not an
+// account that cannot be read: that would tell strangers which ones are locked.
+func TestALockedPasswordOfAnySourceIsRefused(t *testing.T) {
+	for _, f := range []Fields{
+		{"password": "!"},
+		{"password": "*"},
+		{"password": "!$6$salt$hash"},
+		{"userPassword": "{CRYPT}!$6$salt$hash"},
+		{"password": "!\n*LK*"},
+		{"password": "!", "nopassword": "Y"},
+		{"password": "*", "pass": "backend", "master": "m"},
+	} {
+		a, err := f.Account("ann")
+		if err != nil {
+			t.Errorf("%v: %v", f, err)
+			continue
+		}
+		if _, locked := a.Proof.(Locked); !locked {
+			t.Errorf("%v: %#v", f, a.Proof)
+		}
+	}
+	a, err := Fields{"password": "{CRYPT}!\n{PLAIN}secret"}.Account("ann")
+	if err != nil || a.Proof.Check(t.Context(), "secret") != nil || !errors.Is(a.Proof.Check(t.Context(), "!"), ErrRefused) {
+		t.Errorf("one of two is locked: %+v, %v", a, err)
+	}
+}

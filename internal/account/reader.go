@@ -137,7 +137,7 @@ func (r *Reader) set(f Fields, q Query) Fields {
 	said := f.canonical()
 	out := maps.Clone(said)
 	for _, name := range slices.Sorted(maps.Keys(r.Set)) {
-		v := r.Set[name].fill(said, q)
+		v := r.Set[name].fill(said, q, separators[FieldName(name)])
 		if v == "" {
 			delete(out, FieldName(name))
 			continue
@@ -148,15 +148,20 @@ func (r *Reader) set(f Fields, q Query) Fields {
 	return out
 }
 
-// fill writes the template for an answer. It is nothing if one of its fields is: half a
-// host name would be another host. Of a list of hosts each is filled in.
-func (t Template) fill(f Fields, q Query) string {
+// separators are what ends an item of a field that is a list. What a client says goes
+// into an item, and begins no other: it would choose the host.
+var separators = map[string]string{"host": ",:", "allow_nets": ",", "options": ","}
+
+// fill writes the template for an answer. It is nothing if one of its fields is, or if a
+// client's value has one of the separators: half a host name would be another host. Of a
+// list of hosts each is filled in.
+func (t Template) fill(f Fields, q Query, separators string) string {
 	if hosts := f["host"]; strings.Contains(hosts, ",") && t.has("host") {
 		var list []string
 		for h := range strings.SplitSeq(hosts, ",") {
 			one := maps.Clone(f)
 			if one["host"] = strings.TrimSpace(h); one["host"] != "" {
-				list = append(list, t.fill(one, q))
+				list = append(list, t.fill(one, q, separators))
 			}
 		}
 		return strings.Join(list, ",")
@@ -167,14 +172,23 @@ func (t Template) fill(f Fields, q Query) string {
 	var b strings.Builder
 	for _, p := range t {
 		v := p.Value(q)
-		if field := FieldName(string(p.Variable)); p.Variable != "" && !slices.Contains(Variables, p.Variable) {
+		switch field := FieldName(string(p.Variable)); {
+		case p.Variable == "":
+		case !slices.Contains(Variables, p.Variable):
 			if v = p.fold(f[field]); v == "" {
 				return ""
 			}
+		case p.said() && strings.ContainsAny(v, separators):
+			return ""
 		}
 		b.WriteString(v)
 	}
 	return b.String()
+}
+
+// said tells whether a client chooses the value.
+func (p Part) said() bool {
+	return slices.Contains([]Variable{VarUser, VarName, VarDomain, VarServerName}, p.Variable)
 }
 
 func (t Template) has(field string) bool {

@@ -61,6 +61,25 @@ func TestHostsAreRewritten(t *testing.T) {
 	}
 }
 
+// A name with a comma in it would put another host into the list, or a port.
+func TestAClientsNameIsNoListOfHosts(t *testing.T) {
+	for _, c := range []struct{ host, name, want string }{
+		{"imap.{domain}.internal", "ann@x,127.0.0.1:25,y", ""},
+		{"{name}-vpn:10143", "evil.example:143,ann@example.org", ""},
+		{"{name}-vpn:10143", "evil.example:143", ""},
+		{"{host}.{domain}", "ann@x,127.0.0.1:25,y", ""},
+		{"{server_name}", "ann", ""},
+		{"imap.{domain}.internal", "ann@example.org", "imap.example.org.internal"},
+		{"{host}", "a,b@example.org", "east"},
+	} {
+		r := Reader{Name: "test", Source: said{c.name: {Fields: Fields{"host": "east"}}}, Set: map[string]Template{"host": template(t, c.host)}}
+		a, err := r.Lookup(t.Context(), Query{Name: c.name, ServerName: "a,b"})
+		if err != nil || strings.Join(a.Place.Hosts, " ") != c.want {
+			t.Errorf("%q of %q: %+v, %v; want %q", c.host, c.name, a, err, c.want)
+		}
+	}
+}
+
 func TestSeveralKeysAreTriedInOrder(t *testing.T) {
 	r := Reader{
 		Name:   "test",

@@ -45,10 +45,11 @@ func (l login) Identity() string {
 // end with \n and texts with NUL.
 func clean(s string) bool { return s != "" && !strings.ContainsAny(s, "\r\n\x00") }
 
-// readable tells whether usher can check this password itself.
+// readable tells whether usher can check this password itself. Of one that is locked in
+// one module another one may know more.
 func readable(password string) bool {
 	_, err := account.Fields{"password": password}.Account("x")
-	return password != "" && err == nil
+	return !account.IsLocked(password) && err == nil
 }
 
 func yes(v string) bool {

@@ -25,8 +25,9 @@ const (
 )
 
 // questionClasses are the classes of SQLSTATE that say the question is wrong, or what
-// is stored: ISO/IEC 9075-2, 24.1.
-var questionClasses = []string{"0A", "21", "22", "23", "38", "39", "42", "44", "45", "P0"}
+// is stored: ISO/IEC 9075-2, 24.1; in PostgreSQL also 54, a limit that it goes beyond. A
+// name that a stranger chooses shall not make the server look ill.
+var questionClasses = []string{"0A", "21", "22", "23", "38", "39", "42", "44", "45", "54", "P0"}
 
 // https://www.postgresql.org/docs/15/errcodes-appendix.html
 func postgresComplaint(err error) (complaint, bool) {
@@ -57,7 +58,7 @@ func mysqlComplaint(err error) (complaint, bool) {
 	switch e.Number {
 	case 1044, 1049, 1203, 1226: // databases and limits of the login: of class 42 all the same
 		question = false
-	case 1267, 1292, 1366: // collations and values: of class HY
+	case 1191, 1267, 1270, 1271, 1292, 1366: // an index, collations and values: of class HY
 		question = true
 	}
 	return complaint{e.Message, "error " + strconv.Itoa(int(e.Number)), question, todo[e.Number], e.Number == 1062}, true

@@ -80,6 +80,7 @@ func all(t *testing.T, r real) {
 		{"a changed table heals by itself", aChangedTableHealsByItself},
 		{"a table that is locked holds nobody for long", aTableThatIsLockedHoldsNobodyForLong},
 		{"who gives up is let go", whoGivesUpIsLetGo},
+		{"an odd name leaves the server well", anOddNameLeavesTheServerWell},
 		{"an endless value is refused", anEndlessValueIsRefused},
 		{"certificates are verified", certificatesAreVerified},
 		{"the next server answers", theNextServerAnswers},

@@ -215,6 +215,29 @@ func (d *database) lockTable(t *testing.T, table string) (release func()) {
 	}
 }
 
+// Anybody can send any name. What the database says of one that it cannot compare is
+// about that name: else a stranger could take the server away from all others.
+func anOddNameLeavesTheServerWell(t *testing.T, d *database) {
+	columns, queries := "", []string{"SELECT a FROM odd WHERE id = {user}"}
+	switch d.dialect {
+	case mySQL:
+		columns = " CHARACTER SET latin1"
+		queries = append(queries, "SELECT a FROM odd WHERE {user} IN (a, b)", "SELECT a FROM odd WHERE {user} IN (a, b, c)", "SELECT a FROM odd WHERE {user} BETWEEN a AND b")
+	case postgreSQL:
+		queries = append(queries, "SELECT a FROM odd WHERE b = repeat({user}, 2000000000)", "SELECT a FROM odd WHERE a ~ {user}")
+	}
+	d.exec(t, "CREATE TABLE odd (id int, a varchar(9), b varchar(9), c varchar(9))"+columns+"; INSERT INTO odd VALUES (1, 'ann', 'anna', 'x')")
+	for _, query := range queries {
+		s := d.source(t, query)
+		for _, name := range []string{"☃", "😀", "[", "99999999999999999999"} {
+			_, _ = s.Ask(t.Context(), account.Query{Name: name})
+			if h := s.Health(); h[0].Err != nil {
+				t.Fatalf("%s with %q: %v", query, name, h[0].Err)
+			}
+		}
+	}
+}
+
 // Who gives up is let go at once, and the server does not work on.
 func whoGivesUpIsLetGo(t *testing.T, d *database) {
 	sleep := map[string]string{"postgres": "SELECT pg_sleep(60), {user} AS user", "mysql": "SELECT sleep(60), {user} AS user"}[d.driver]
