@@ -40,7 +40,7 @@ func TestWithTheOnlyDatabaseDownThoseWhoWereSeenGetIn(t *testing.T) {
 		name       string
 		begin, end func(*postgres.Server)
 	}{
-		{"stopped", func(db *postgres.Server) { db.Stop() }, func(db *postgres.Server) { db.Daemon.Start() }},
+		{"stopped", func(db *postgres.Server) { db.Stop() }, func(db *postgres.Server) { db.Start() }},
 		{"frozen", func(db *postgres.Server) { db.Freeze() }, func(db *postgres.Server) { db.Thaw() }},
 	} {
 		t.Run(trouble.name, func(t *testing.T) {
@@ -109,7 +109,7 @@ func TestWithOneOfTwoDatabasesDownNobodyWaitsTwice(t *testing.T) {
 	p.serves(t, ann, annSecret, "east")
 	for _, trouble := range []func() (end func()){
 		func() func() { first.Freeze(); return first.Thaw },
-		func() func() { first.Stop(); return func() { first.Daemon.Start() } },
+		func() func() { first.Stop(); return func() { first.Start() } },
 	} {
 		end := trouble()
 		slow := 0
