@@ -141,6 +141,8 @@ func (c *Cache) learn(k key, q Query, f found, err error, began time.Time) {
 		}
 	case errors.Is(err, ErrRefused):
 		c.refused(k, q)
+	case errors.As(err, &wrongRow{}): // what stands there now may be meant to keep somebody out
+		c.forget(k)
 	case err == nil:
 		c.remember(k, q, f)
 	}
