@@ -201,6 +201,24 @@ func TestAFlushHoldsForATraceOnItsWay(t *testing.T) {
 	})
 }
 
+func TestAnAnswerDoesNotReplaceANewerOne(t *testing.T) {
+	s := &scripted{}
+	s.slowlySays(ann)
+	in(t, s, account.CacheOptions{Times: usual}, func(t *testing.T, c *account.Cache) {
+		var all sync.WaitGroup
+		all.Go(func() {
+			_, _ = c.Lookup(t.Context(), account.Query{Name: "ann", Protocol: "imap", Trace: &account.Trace{}})
+		})
+		time.Sleep(time.Second / 2)
+		s.says(account.Fields{"host": "west"}, nil)
+		_, _ = lookup(t, c, "ann")
+		all.Wait()
+		if a, err := lookup(t, c, "ann"); err != nil || a.Place.Hosts[0] != "west" {
+			t.Errorf("%+v, %v", a, err)
+		}
+	})
+}
+
 // A login that is on its way after a reload has the memory of before.
 func TestAFlushReachesWhatWasTakenOver(t *testing.T) {
 	s := &scripted{}
