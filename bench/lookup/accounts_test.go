@@ -71,7 +71,7 @@ func open(ctx context.Context, driver account.Driver, state, keys string) (accou
 
 // far is the directory of a source that is far away, as usher puts it together when
 // nothing is said of caches.
-func far(t *testing.T, s account.Source) (account.Some, *account.Cache) {
+func far(t *testing.T, s account.Source) account.Some {
 	t.Helper()
 	b, err := block("type = 'any'\n")
 	if err != nil {
@@ -85,5 +85,5 @@ func far(t *testing.T, s account.Source) (account.Some, *account.Cache) {
 			t.Error(err)
 		}
 	})
-	return d, cache
+	return d
 }

@@ -42,15 +42,17 @@ type plan struct {
 	rounds  int // of which medians are taken
 	calls   int // of what is in memory, in each round
 	checks  int // of passwords against slow hashes
-	people  int // accounts in each server
-	asked   int // of them in each lap
+	asked   int // accounts of each server, in each round
 	million int // accounts in each file
 	random  int // of them asked for in each round
 }
 
+// people is how many accounts each server has.
+func (p plan) people() int { return (p.rounds + 1) * p.asked }
+
 var (
-	taste = plan{rounds: 1, calls: 1000, checks: 1, people: 200, asked: 100, million: 2000, random: 200}
-	whole = plan{rounds: 9, calls: 200_000, checks: 5, people: 20_000, asked: 4000, million: 1_000_000, random: 10_000}
+	taste = plan{rounds: 1, calls: 1000, checks: 1, asked: 100, million: 2000, random: 200}
+	whole = plan{rounds: 19, calls: 100_000, checks: 5, asked: 2000, million: 1_000_000, random: 10_000}
 )
 
 func TestLookups(t *testing.T) {

@@ -31,8 +31,8 @@ func everybody(n int) (s said, queries []account.Query) {
 
 // memory measures look-ups for which nobody is asked.
 func (m *measurement) memory(t *testing.T) {
-	s, queries := everybody(m.plan.people)
-	d, _ := far(t, s)
+	s, queries := everybody(m.plan.people())
+	d := far(t, s)
 	look := func(d account.Directory) func(int) {
 		return func(i int) {
 			if _, err := d.Lookup(t.Context(), queries[i%len(queries)]); err != nil {

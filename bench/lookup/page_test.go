@@ -64,7 +64,7 @@ func (m *measurement) head(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "# What a look-up costs\n\nWritten by `make bench` on %s.\n\n", time.Now().Format(time.DateOnly))
 	fmt.Fprintf(b, "- Machine: %s\n- Versions: %s; %s\n- Medians of %d rounds.\n", machine(), strings.Join(versions, ", "), runtime.Version(), m.plan.rounds)
-	fmt.Fprintf(b, "- The servers have %d accounts and run on the same machine; in each round each contender asks for %d of them, none twice, one\n  contender after the other.\n", m.plan.people, m.plan.asked)
+	fmt.Fprintf(b, "- The servers have %d accounts and run on the same machine. In each round all ask for the same %d of them, one after the other, in\n  another order each time.\n", m.plan.people(), m.plan.asked)
 	fmt.Fprintf(b, "- The files have %d accounts, of which %d are asked for at random in each round, %d at a time.\n", m.plan.million, m.plan.random, readers)
 	b.WriteString(method)
 }

@@ -5,6 +5,7 @@ package lookup
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -32,9 +33,8 @@ type ask func(ctx context.Context, name string) (host string, err error)
 
 // A rival is one way to ask.
 type rival struct {
-	name  string
-	ask   ask
-	after func() // after each lap, when nobody looks at the clock
+	name string
+	ask  ask
 }
 
 // A lap is what a rival has done.
@@ -44,22 +44,23 @@ type lap struct {
 }
 
 // race lets the bare loop, the source alone and a whole look-up ask the same server in
-// turn. A whole look-up is one of a login whose account is not remembered: it finds
+// turn, in each round for the same accounts, which are others than in the rounds
+// before. A whole look-up is one of a login whose account is not remembered: it finds
 // that out, asks, makes an account of the answer and remembers it.
 func (m *measurement) race(t *testing.T, c contest) result {
-	bare, keys, version := c.start(t, m.plan.people)
+	bare, keys, version := c.start(t, m.plan.people())
 	s, err := open(t.Context(), c.driver, t.TempDir(), fmt.Sprintf("%s\npool = %d\n", keys, flight))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, cache := far(t, s)
+	d := far(t, s)
 	rivals := []rival{
-		{name: "bare", ask: bare},
-		{name: "source", ask: func(ctx context.Context, name string) (string, error) {
+		{"bare", bare},
+		{"source", func(ctx context.Context, name string) (string, error) {
 			rec, err := s.Ask(ctx, account.Query{Name: name, Protocol: "imap"})
-			return account.Fields(rec.Fields)["host"], err
+			return rec.Fields["host"], err
 		}},
-		{name: "usher", after: func() { cache.FlushAll() }, ask: func(ctx context.Context, name string) (string, error) {
+		{"usher", func(ctx context.Context, name string) (string, error) {
 			a, err := d.Lookup(ctx, account.Query{Name: name, Protocol: "imap"})
 			if err != nil {
 				return "", err
@@ -68,10 +69,12 @@ func (m *measurement) race(t *testing.T, c contest) result {
 		}},
 	}
 	r := result{contest: c.name, version: version, laps: map[string][]lap{}}
+	who := rand.Perm(m.plan.people())
 	for round := range m.plan.rounds + 1 {
 		for i := range rivals {
-			one := rivals[(round+i)%len(rivals)] // nobody is always behind the same one
-			if l := one.run(t, sample(m.plan.people, m.plan.asked)); round > 0 { // the first is for connections
+			one := rivals[(round+i)%len(rivals)] // nobody is always the first
+			l := one.run(t, who[round*m.plan.asked:][:m.plan.asked])
+			if round > 0 { // the first is for connections
 				r.laps[one.name] = append(r.laps[one.name], l)
 			}
 		}
@@ -98,11 +101,7 @@ func (r rival) run(t *testing.T, who []int) lap {
 	}
 	all.Wait()
 	n := float64(len(who))
-	l := lap{n / time.Since(began).Seconds(), float64((used() - cpu).Nanoseconds()) / 1e3 / n}
-	if r.after != nil {
-		r.after()
-	}
-	return l
+	return lap{n / time.Since(began).Seconds(), float64((used() - cpu).Nanoseconds()) / 1e3 / n}
 }
 
 // A result is what the laps of a contest have brought.
