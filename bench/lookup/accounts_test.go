@@ -20,6 +20,13 @@ import (
 func nameOf(i int) string { return fmt.Sprintf("user%07d@example.org", i) }
 func hostOf(i int) string { return fmt.Sprintf("imap%d.example.org", i%16) }
 
+func numberOf(name string) (i int) {
+	for _, digit := range name[len("user"):len("user0000000")] {
+		i = 10*i + int(digit-'0')
+	}
+	return i
+}
+
 // hash is nobody's password, for look-ups, which do not check it.
 const hash = "{BLF-CRYPT}$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
 

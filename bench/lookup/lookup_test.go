@@ -3,9 +3,9 @@
 // Package lookup measures what it costs to look an account up: remembered, in servers
 // that are asked each time, in files of a million accounts.
 //
-//	go test ./bench/lookup                         # a taste: does everything once
-//	go test ./bench/lookup -full -v                # measures, for three minutes
-//	go test ./bench/lookup -full -out ../LOOKUP.md # and writes it down
+//	go test ./bench/lookup                            # a taste: everything once
+//	go test ./bench/lookup -full -v                   # measures, for three minutes
+//	go test ./bench/lookup -full -out /tmp/LOOKUP.md  # and writes it down
 //
 // Read measure first. race_test.go says how usher is compared with a bare loop over
 // the same library, page_test.go what is to be reached.
@@ -22,7 +22,7 @@ import (
 
 var (
 	full = flag.Bool("full", false, "measure, and not only try")
-	out  = flag.String("out", "", "write the results to this `file`, too")
+	out  = flag.String("out", "", "write the results to this `file`, too; its whole path")
 )
 
 // TestMain is also the process that reads a userdb.
@@ -39,28 +39,28 @@ func TestMain(m *testing.M) {
 
 // A plan is how much is done.
 type plan struct {
-	rounds  int // of which medians are taken
-	calls   int // of what is in memory, in each round
-	checks  int // of passwords against slow hashes
-	asked   int // accounts of each server, in each round
-	million int // accounts in each file
-	random  int // of them asked for in each round
+	rounds  int      // of which medians are taken
+	calls   int      // of what is in memory, in each round
+	schemes []string // of passwords
+	asked   int      // accounts of each server, in each round
+	million int      // accounts in each file
+	random  int      // of them asked for in each round
 }
 
 // people is how many accounts each server has.
 func (p plan) people() int { return (p.rounds + 1) * p.asked }
 
 var (
-	taste = plan{rounds: 1, calls: 1000, checks: 1, asked: 100, million: 2000, random: 200}
-	whole = plan{rounds: 19, calls: 100_000, checks: 5, asked: 2000, million: 1_000_000, random: 10_000}
+	taste = plan{rounds: 1, calls: 1000, schemes: []string{"ARGON2ID"}, asked: 100, million: 2000, random: 200}
+	whole = plan{rounds: 19, calls: 100_000, schemes: []string{"ARGON2ID", "BLF-CRYPT", "SHA512-CRYPT"}, asked: 2000, million: 1_000_000, random: 10_000}
 )
 
 func TestLookups(t *testing.T) {
-	m := &measurement{T: t, plan: taste}
+	m := &measurement{plan: taste, load: load()}
 	if *full {
 		m.plan = whole
 	}
-	m.measure()
+	m.measure(t)
 	text := m.text()
 	t.Log("\n" + text)
 	if *out == "" || t.Failed() {
@@ -73,20 +73,20 @@ func TestLookups(t *testing.T) {
 
 // A measurement is one run.
 type measurement struct {
-	*testing.T
 	plan plan
+	load string // of the machine, before it began
 	page page
 }
 
 // measure is the program. A server that is not installed is left out, and with -run
 // whatever has another name.
-func (m *measurement) measure() {
-	m.Run("memory", m.memory)
-	m.Run("passwords", m.passwords)
+func (m *measurement) measure(t *testing.T) {
+	t.Run("memory", m.memory)
+	t.Run("passwords", m.passwords)
 	for _, c := range contests {
-		m.Run(c.name, func(t *testing.T) { m.page.races = append(m.page.races, m.race(t, c)) })
+		t.Run(c.name, func(t *testing.T) { m.page.races = append(m.page.races, m.race(t, c)) })
 	}
-	m.Run("embedded", func(t *testing.T) { m.million(t, "the embedded database", embeddedFile) })
-	m.Run("sqlite", func(t *testing.T) { m.million(t, "an SQLite file of one's own", foreignFile) })
-	m.Run("userdb", m.userdb)
+	t.Run("embedded", func(t *testing.T) { m.million(t, "the embedded database", embeddedFile) })
+	t.Run("sqlite", func(t *testing.T) { m.million(t, "an SQLite file of one's own", foreignFile) })
+	t.Run("userdb", m.userdb)
 }

@@ -47,8 +47,8 @@ func (m *measurement) text() string {
 		line(&b, f.name, number(f.value), "≤ "+number(f.most), verdict(f.value, f.most))
 	}
 	table(&b, fmt.Sprintf("asked each time, %d at a time", flight), "bare", "source", "usher", "usher / bare", "to reach", "")
-	for _, r := range m.page.races {
-		r.lines(&b)
+	for _, c := range contests {
+		m.page.of(c).lines(&b)
 	}
 	table(&b, "Not to be reached, but felt", "usher")
 	for _, f := range m.page.felt {
@@ -63,7 +63,7 @@ func (m *measurement) head(b *strings.Builder) {
 		versions = append(versions, r.version)
 	}
 	fmt.Fprintf(b, "# What a look-up costs\n\nWritten by `make bench` on %s.\n\n", time.Now().Format(time.DateOnly))
-	fmt.Fprintf(b, "- Machine: %s\n- Versions: %s; %s\n- Medians of %d rounds.\n", machine(), strings.Join(versions, ", "), runtime.Version(), m.plan.rounds)
+	fmt.Fprintf(b, "- Machine: %s; its load when it began: %s\n- Versions: %s; %s\n- Medians, of as many rounds: %d\n", machine(), m.load, strings.Join(versions, ", "), runtime.Version(), m.plan.rounds)
 	fmt.Fprintf(b, "- The servers have %d accounts and run on the same machine. In each round all ask for the same %d of them, one after the other, in\n  another order each time.\n", m.plan.people(), m.plan.asked)
 	fmt.Fprintf(b, "- The files have %d accounts, of which %d are asked for at random in each round, %d at a time.\n", m.plan.million, m.plan.random, readers)
 	b.WriteString(method)
@@ -71,11 +71,26 @@ func (m *measurement) head(b *strings.Builder) {
 
 const method = `- bare is a loop over the same library with as many connections, which takes the values out of each answer and has no time limit;
   source is usher's driver alone; usher is the whole look-up of a login whose account is not remembered. Ratios are of the same round.
-- CPU is user and system time of the process that asks. Times of what is in memory are CPU, too.
+- CPU is user and system time of the process that asks. Times of what is in memory are CPU, too. All others are by the clock, and
+  longer while somebody else uses the machine.
 `
+
+// of is the result of a contest, or an empty one.
+func (p *page) of(c contest) result {
+	for _, r := range p.races {
+		if r.contest == c.name {
+			return r
+		}
+	}
+	return result{contest: c.name}
+}
 
 // lines are those of a server in the table.
 func (r result) lines(b *strings.Builder) {
+	if len(r.laps) == 0 {
+		line(b, r.contest, "–", "–", "–", "–", "", "not measured")
+		return
+	}
 	cells := func(of func(lap) float64) []string {
 		return []string{number(r.median("bare", of)), number(r.median("source", of)), number(r.median("usher", of)), number(r.part(of))}
 	}
@@ -120,6 +135,13 @@ func commit() string {
 		return "of unknown version"
 	}
 	return strings.TrimSpace(string(said))
+}
+
+// load is how many want a processor: the average of the last minute.
+func load() string {
+	text, _ := os.ReadFile("/proc/loadavg")
+	minute, _, _ := strings.Cut(string(text), " ")
+	return minute
 }
 
 func machine() string {
