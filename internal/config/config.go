@@ -164,9 +164,9 @@ type Cache struct {
 	// Default: 100000.
 	Size int `toml:"size" default:"100000"`
 	// Whether accounts are kept on disk too, encrypted, in the state folder, so that
-	// people get in after a restart while the source is down. Their passwords are kept
-	// as slow, salted hashes only; the field pass, towards the backend, is kept as it
-	// is. Whoever has that file and the key has what is in it.
+	// people get in after a restart while the source is down. They are written once a
+	// minute, their passwords as slow, salted hashes only; the field pass, towards the
+	// backend, is kept as it is. Whoever has that file and the key has what is in it.
 	// Default: false.
 	Disk bool `toml:"disk" default:"false"`
 	// File of the key for disk: a line of 32 characters or more, as written by
