@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -79,20 +78,4 @@ func fieldNames(f account.Fields) []string {
 		names = slices.Insert(slices.Delete(names, i, i+1), 0, "user")
 	}
 	return names
-}
-
-// starred hides the secrets of an account. It leaves the scheme of the password
-// to be seen.
-func starred(f account.Fields) account.Fields {
-	const stars = "********"
-	f = maps.Clone(f)
-	if f["pass"] != "" {
-		f["pass"] = stars
-	}
-	if scheme, _, ok := strings.Cut(f["password"], "}"); ok {
-		f["password"] = scheme + "}" + stars
-	} else if f["password"] != "" {
-		f["password"] = stars
-	}
-	return f
 }

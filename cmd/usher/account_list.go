@@ -69,7 +69,7 @@ func jsonItems() func(io.Writer, account.Fields) error {
 	return func(w io.Writer, f account.Fields) error {
 		fmt.Fprint(w, comma)
 		comma = ",\n  "
-		text, err := json.Marshal(starred(f))
+		text, err := json.Marshal(f.Starred())
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func accountShowCommand(flags *accountFlags) *cobra.Command {
 					return fmt.Errorf("user %q: %w", args[0], err)
 				}
 				if !secrets {
-					f = starred(f)
+					f = f.Starred()
 				}
 				return showAccount(cmd.OutOrStdout(), f, asJSON)
 			})

@@ -53,16 +53,10 @@ type keeper struct {
 
 // keepers are the sources of type sql, by the names that the log gives them.
 func keepers(cfg *config.Config) (list []keeper) {
-	taken := map[string]bool{}
-	for _, c := range cfg.Accounts {
-		given := cmp.Or(c.Name, c.Type)
-		name := given
-		for n := 2; taken[name]; n++ {
-			name = fmt.Sprintf("%s-%d", given, n)
-		}
-		taken[name] = true
+	names := cfg.SourceNames()
+	for i, c := range cfg.Accounts {
 		if c.Type == "sql" {
-			list = append(list, keeper{name, c})
+			list = append(list, keeper{names[i], c})
 		}
 	}
 	return list

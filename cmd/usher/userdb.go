@@ -213,9 +213,9 @@ func starField(name, value string) string {
 	}
 	switch lower := account.FieldName(name); {
 	case strings.HasSuffix(lower, "pw"), lower == "password":
-		return starred(account.Fields{"password": value})["password"]
+		return account.Fields{"password": value}.Starred()["password"]
 	case lower == "pass":
-		return starred(account.Fields{"pass": value})["pass"]
+		return account.Fields{"pass": value}.Starred()["pass"]
 	}
 	return value
 }

@@ -1,11 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 )
 
 // accounts decodes what all sources have in common and keeps the rest for
@@ -59,4 +61,18 @@ func (a Accounts) Decode(into any) error {
 		a.config.Warnings.add(w)
 	}
 	return d.mistakes.err()
+}
+
+// SourceNames are what logs and commands call the account sources, in their order: the
+// key name, else the type; with a number where another has that already.
+func (c *Config) SourceNames() (names []string) {
+	for _, a := range c.Accounts {
+		given := cmp.Or(a.Name, a.Type)
+		name := given
+		for n := 2; slices.Contains(names, name); n++ {
+			name = fmt.Sprintf("%s-%d", given, n)
+		}
+		names = append(names, name)
+	}
+	return names
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,23 +29,18 @@ func (b *builder) accounts(h *house) {
 	if !hosts && !h.desk.Routes.Leads() {
 		b.warn("add a [[route]] to a backend, or addr to [backend.default]", "accounts", "nobody can log in: accounts of type \"any\" have no host, and no route leads anywhere")
 	}
-	names := map[string]bool{}
+	names := b.cfg.SourceNames()
 	for i, a := range b.cfg.Accounts {
 		key := fmt.Sprintf("accounts[%d]", i)
-		s := b.source(key, a)
-		if names[s.name] && a.Name != "" {
-			b.wrong("give it another name", key+".name", "there is an account source %q already", s.name)
+		if a.Name != "" && a.Name != names[i] {
+			b.wrong("give it another name", key+".name", "there is an account source %q already", a.Name)
 		}
-		for n := 2; names[s.name]; n++ {
-			s.name = fmt.Sprintf("%s-%d", cmp.Or(a.Name, a.Type), n)
-		}
-		names[s.name] = true
-		h.sources = append(h.sources, s)
+		h.sources = append(h.sources, b.source(key, names[i], a))
 	}
 }
 
-func (b *builder) source(key string, a config.Accounts) source {
-	s := source{name: cmp.Or(a.Name, a.Type), cfg: a}
+func (b *builder) source(key, name string, a config.Accounts) source {
+	s := source{name: name, cfg: a}
 	driver, ok := accounts[a.Type]
 	if !ok {
 		b.wrong("use one of "+strings.Join(slices.Sorted(maps.Keys(accounts)), ", "), key+".type", "there is no account source %q", a.Type)
