@@ -56,9 +56,9 @@ func (s shown) Check(_ context.Context, clear string) error {
 // an earlier one.
 func (s shown) Identity() string { return "" }
 
-// answered is the Proof of an account whose source has found the answer to a
-// challenge right. No password fits.
-type answered struct{}
+// answered is the Proof of an account whose source has found this answer to a challenge
+// right. No password fits.
+type answered struct{ answer Answer }
 
 func (answered) Check(context.Context, string) error { return ErrRefused }
 func (answered) Identity() string                    { return "" }
