@@ -53,7 +53,7 @@ func (s *Server) giveState(uid, gid int) error {
 	}
 	give := []string{dir}
 	for _, e := range entries {
-		ours := strings.HasPrefix(e.Name(), sql.File) || strings.HasPrefix(e.Name(), ticketFile)
+		ours := strings.HasPrefix(e.Name(), sql.File) || strings.HasPrefix(e.Name(), ticketFile) || strings.HasPrefix(e.Name(), saltFile)
 		if !ours || !alone(e) {
 			return s.mustOwn(dir, uid, e.Name())
 		}

@@ -58,6 +58,7 @@ func (s *Server) replace(next *house, opened listeners) {
 	s.notReloaded(old.cfg.Server, next.cfg.Server)
 	s.setBounds()
 	s.keepTickets(next)
+	s.keepSalt(next)
 	s.ports.add(opened)
 	s.use(next)
 	s.serve(opened)

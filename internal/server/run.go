@@ -115,6 +115,7 @@ func (s *Server) begin(opened listeners) {
 	s.measure()
 	s.setBounds()
 	s.keepTickets(s.house.Load())
+	s.keepSalt(s.house.Load())
 	s.use(s.house.Load())
 	s.serve(opened)
 	s.announce()

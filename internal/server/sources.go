@@ -83,7 +83,7 @@ func (s source) start(ctx context.Context, state string, log *slog.Logger) (acco
 	}
 	c := s.cfg.Cache
 	times := account.Times{Good: time.Duration(c.Good), Unknown: time.Duration(c.Unknown), Stale: time.Duration(c.Stale)}
-	r := &account.Reader{Name: s.name, Source: src, Keys: s.keys, Set: s.set, Times: times}
+	r := &account.Reader{Name: s.name, Source: src, Keys: s.keys, Set: s.set, Times: times, Answers: answersOf(s.cfg.Type)}
 	return account.Some{Directory: r, Name: s.name, Only: s.cfg.Only, Skip: s.cfg.Skip}, nil
 }
 
