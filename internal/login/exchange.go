@@ -40,7 +40,7 @@ func (x *exchange) Initial(prompt string) ([]byte, error) {
 }
 
 func (x *exchange) Send(msg []byte) ([]byte, error) {
-	if x.initial != nil { // in this mechanism the server speaks first: RFC 4959 §3, RFC 5034 §4
+	if !x.silent() { // in this mechanism the server speaks first: RFC 4959 §3, RFC 5034 §4
 		return nil, &Refusal{Reason: Malformed, Err: errors.New("the client answers a challenge that it has not heard")}
 	}
 	if err := x.conn.WriteLine("+ ", base64Std.EncodeToString(msg)); err != nil {
@@ -56,6 +56,12 @@ func (x *exchange) Send(msg []byte) ([]byte, error) {
 		return nil, &Refusal{Reason: Aborted, Err: errors.New("the client cancelled the exchange")}
 	}
 	return decode(line)
+}
+
+// silent tells whether nothing came along with the command that was not read. mutt sends
+// an empty message with all mechanisms.
+func (x *exchange) silent() bool {
+	return x.initial == nil || *x.initial == "" || *x.initial == "="
 }
 
 func decode(s string) ([]byte, error) {

@@ -108,6 +108,19 @@ func TestEveryKindOfChannelBinding(t *testing.T) {
 	}
 }
 
+// Cyrus SASL binds itself, but does not say so in the mechanism's name.
+func TestChannelBindingIsGoodWithoutPlusToo(t *testing.T) {
+	server, client := ends(t, tls.VersionTLS12, ecdsaCertificate(t))
+	other, _ := ends(t, tls.VersionTLS12, ecdsaCertificate(t))
+	for on, want := range map[*sasl.Channel]error{&server: nil, &other: account.ErrRefused, {}: account.ErrRefused} {
+		v := &asked{prover: keysOf(t, "SHA-256", "secret", "QSXCR+Q6sek8bf92", 100)}
+		x := &scramClient{kind: "tls-unique", binding: sasl.BindingForTest(client, "tls-unique"), password: "secret"}
+		if _, err := sasl.SCRAMSHA256.Serve(t.Context(), x, v, *on); !errors.Is(err, want) {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+}
+
 func TestWhoeverIsBetweenIsFound(t *testing.T) {
 	server, client := ends(t, tls.VersionTLS13, ecdsaCertificate(t))
 	otherServer, _ := ends(t, tls.VersionTLS13, ecdsaCertificate(t))

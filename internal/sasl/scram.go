@@ -95,9 +95,7 @@ func (s scram) sameChannel(first clientFirst, final clientFinal, nonce string, o
 		}
 		return nil
 	}
-	if !s.bound {
-		return refused("the client binds itself to TLS in a mechanism without " + plus)
-	}
+	// Cyrus SASL does so without calling it PLUS. That is as good.
 	same := func(binding []byte) bool { return bytes.Equal(sent, slices.Concat(header, binding)) }
 	if !slices.ContainsFunc(on.bindings(first.binding), same) {
 		return fmt.Errorf("%w: the client is at the other end of another TLS connection, or binds itself in another way (%.40q) than it can here", account.ErrRefused, first.binding)

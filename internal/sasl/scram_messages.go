@@ -34,7 +34,7 @@ func parseGS2(msg string) (h gs2, rest string, err error) {
 	case flag != "n":
 		return h, "", ErrMalformed
 	}
-	if authz != "" {
+	if authz != "" && authz != "a=" { // gsasl writes an empty one so
 		h.authz, err = name(authz, "a=")
 	}
 	return h, rest, err

@@ -118,7 +118,7 @@ func TestSCRAMIsNotFooled(t *testing.T) {
 		{"another header at the end", c.first, "c=eSws," + all + proof, account.ErrRefused},
 		{"a wrong proof", c.first, "c=biws," + all + ",p=eHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=", account.ErrRefused},
 		{"a short proof", c.first, "c=biws," + all + ",p=eHzb", account.ErrRefused},
-		{"channel binding without PLUS", "p=tls-exporter,,n=user," + "r=" + c.cnonce, "c=cD10bHMtZXhwb3J0ZXIsLA==," + all + proof, account.ErrRefused},
+		{"channel binding without TLS", "p=tls-exporter,,n=user," + "r=" + c.cnonce, "c=cD10bHMtZXhwb3J0ZXIsLA==," + all + proof, account.ErrRefused},
 		{"no proof", c.first, "c=biws," + all, sasl.ErrMalformed},
 		{"an empty proof", c.first, "c=biws," + all + ",p=", sasl.ErrMalformed},
 		{"the proof not at the end", c.first, "c=biws," + all + proof + ",x=y", sasl.ErrMalformed},
@@ -133,7 +133,7 @@ func TestSCRAMIsNotFooled(t *testing.T) {
 	}
 	for _, first := range []string{
 		"", "n", "n,", "n,,", "n,,n=user", "n,,r=x", "n,,n=,r=x", "n,,n=user,r=", "n,,n=us=er,r=x", "n,,n=user,r=a b", "n,,m=x,n=user,r=x",
-		",,n=user,r=x", "p=,,n=user,r=x", "p,,n=user,r=x", "N,,n=user,r=x", "n,user,n=user,r=x", "n,a=,n=user,r=x", "n,a==2c,n=user,r=x", "nn,,n=user,r=x",
+		",,n=user,r=x", "p=,,n=user,r=x", "p,,n=user,r=x", "N,,n=user,r=x", "n,user,n=user,r=x", "n,A=x,n=user,r=x", "n,a==2c,n=user,r=x", "nn,,n=user,r=x",
 	} {
 		v := &asked{}
 		if _, err := c.m.Serve(t.Context(), &script{peer: []string{first}}, v, plain); !errors.Is(err, sasl.ErrMalformed) || len(v.shown) > 0 {
