@@ -141,6 +141,9 @@ func newStage() *stage {
 	return s
 }
 
+// conn is the client's connection.
+func (s *stage) conn() *wire.Conn { return wire.New(s.peer, wire.Bounds{}) }
+
 // open is a backend that is there.
 func (s *stage) open(ctx context.Context, t route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error) {
 	c := wire.New(s.backend, wire.Bounds{})
