@@ -33,25 +33,34 @@ var hmacs = []struct{ field, scheme string }{
 	{"hmac-sha256pw", "{HMAC-SHA256}"},
 }
 
-// states takes the fields of CRAM. A column's name may have underscores in place of
-// hyphens.
+// statesOf tells whether a field is one of these. A column's name may have underscores in
+// place of hyphens.
+func statesOf(name string) (field, scheme string, ok bool) {
+	field = strings.ReplaceAll(name, "_", "-")
+	for _, hash := range hmacs {
+		if field == hash.field || strings.HasSuffix(field, "-"+hash.field) {
+			return field, hash.scheme, true
+		}
+	}
+	return "", "", false
+}
+
+// states takes them.
 func (r *reader) states() map[string]string {
 	var states map[string]string
 	for name, value := range r.fields {
-		field := strings.ReplaceAll(name, "_", "-")
-		for _, hash := range hmacs {
-			if field != hash.field && !strings.HasSuffix(field, "-"+hash.field) {
-				continue
-			}
-			if err := password.Check(hash.scheme + value); err != nil {
-				r.fail(name, err)
-			}
-			if states == nil {
-				states = map[string]string{}
-			}
-			states[field] = value
-			delete(r.fields, name)
+		field, scheme, ok := statesOf(name)
+		if !ok {
+			continue
 		}
+		if err := password.Check(scheme + value); err != nil {
+			r.fail(name, err)
+		}
+		if states == nil {
+			states = map[string]string{}
+		}
+		states[field] = value
+		delete(r.fields, name)
 	}
 	return states
 }

@@ -22,6 +22,7 @@ func (v verifier) Answer(ctx context.Context, authn string, answer account.Answe
 			if id.Password, id.Proven = fits(acct, v.query.Protocol, answer); !id.Proven {
 				return account.ErrRefused
 			}
+			keep(acct, id.Password)
 			return nil
 		})
 	}
@@ -29,6 +30,13 @@ func (v verifier) Answer(ctx context.Context, authn string, answer account.Answe
 		_, _ = fits(&nobody, v.query.Protocol, answer) // takes the same time
 	}
 	return v.verdict(name, "", id, err)
+}
+
+// keep notes a password that has been found right, if it is known.
+func keep(acct *account.Account, clear string) {
+	if clear != "" {
+		acct.Memory.Keep(acct.Proof, clear)
+	}
 }
 
 // nobody is an account to do the same work for. What fits it lets nobody in.

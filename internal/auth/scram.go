@@ -144,6 +144,7 @@ func (p *prover) check(ctx context.Context, messages string, proof []byte) (sasl
 	if !ok {
 		return id, nil, account.ErrRefused
 	}
+	keep(acct, clear)
 	return id, own, nil
 }
 
