@@ -74,6 +74,7 @@ func output(t testing.TB, c *exec.Cmd) string {
 type setup struct {
 	grace    string // "" is "0s"
 	files    int    // that usher may have open; 0: as many as we
+	tls      string // further keys of [tls]
 	config   string // goes on where [tls] and four [[listen]] end
 	accounts []account
 }
@@ -115,7 +116,7 @@ func start(t testing.TB, s setup) *proxy {
 	if s.grace == "" {
 		s.grace = "0s"
 	}
-	write(t, p.file, fmt.Sprintf(conf, s.grace, p.cert, p.key)+s.config)
+	write(t, p.file, fmt.Sprintf(conf, s.grace, p.cert, p.key, s.tls)+s.config)
 	p.importAccounts(s.accounts)
 	p.run()
 	return p
@@ -133,6 +134,7 @@ grace    = %q
 [tls]
 cert = %q
 key  = %q
+%s
 
 [[listen]]
 protocol = "imap"

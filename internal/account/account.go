@@ -22,6 +22,7 @@ type Account struct {
 	Place  Place             // where the mail lives; zero: the routes decide
 	Access Access            // when, from where and for what it may be used
 	Denied *Denied           // set if the account may not log in even with the right password
+	States map[string]string // of HMAC, for answers to challenges, by field: see Stored
 	Attrs  map[string]string // whatever else the source said, for routes
 	Asked  time.Time         // when the source said so, if that is remembered; zero: just now
 	Memory *Memory           // of the password that was right last; nil: nothing is kept

@@ -102,6 +102,7 @@ func (f Fields) account(asked string, p Proof) (*Account, error) {
 	a.Place = r.place()
 	a.Denied = r.denied()
 	a.Access = r.access()
+	a.States = r.states()
 	if len(r.fields) > 0 {
 		a.Attrs = r.fields
 	}

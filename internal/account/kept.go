@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"time"
 
@@ -62,6 +63,7 @@ func (e *entry) record(k key) (r record, ok bool) {
 func (f Fields) lasting() Fields {
 	c := f.canonical()
 	delete(c, "password")
+	maps.DeleteFunc(c, func(name, _ string) bool { _, _, is := statesOf(name); return is }) // as good as one
 	return c
 }
 

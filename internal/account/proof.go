@@ -57,9 +57,9 @@ func (s shown) fits(clear string) bool { return s.secret.digest(clear) == s.dige
 // Identity is another one for each password: one says nothing of another.
 func (s shown) Identity() string { return string(s.digest[:]) }
 
-// answered is the Proof of an account whose source has found the answer to a
-// challenge right. No password fits.
-type answered struct{}
+// answered is the Proof of an account whose source has found this answer to a challenge
+// right. No password fits.
+type answered struct{ answer Answer }
 
 func (answered) Check(context.Context, string) error { return ErrRefused }
 func (answered) Identity() string                    { return "" }

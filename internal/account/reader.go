@@ -28,6 +28,10 @@ type Reader struct {
 	Set    map[string]Template // by field: what takes its place in each answer
 	Times  Times               // for how long a right password is known
 
+	// Answers are the methods of Answer that the source checks itself; nil: all. It does
+	// not hear of others: who asks can check them by what Stored says, or not at all.
+	Answers []string
+
 	disk     *disk // of the Cache around it; nil: nothing outlives the process
 	once     sync.Once
 	memories *memories
@@ -80,6 +84,9 @@ func (r *Reader) ask(ctx context.Context, k, q Query) (found, error) {
 	if err := ctx.Err(); err != nil {
 		return found{}, err
 	}
+	if k.Answer != nil && r.Answers != nil && !slices.Contains(r.Answers, k.Answer.Method) {
+		k.Answer, q.Answer = nil, nil
+	}
 	rec, err := r.Source.Ask(ctx, k)
 	if err != nil {
 		return found{}, err
@@ -128,7 +135,7 @@ func (r *Reader) proof(rec Record, q Query) Proof {
 	case !rec.Proven:
 		return rec.Proof
 	case q.Answer != nil:
-		return answered{}
+		return answered{*q.Answer}
 	}
 	s := r.remembers().secret
 	return shown{s, s.digest(q.Password)}

@@ -139,12 +139,42 @@ func TestWhatASourceHasProvenIsProven(t *testing.T) {
 			t.Errorf("another password: %v", err)
 		}
 	}
-	a, err = r.Lookup(t.Context(), Query{Name: "ann", Answer: &Answer{Response: "ann 3f"}})
+	answer := Answer{"cram-md5", "<1@x>", "ann 3f"}
+	a, err = r.Lookup(t.Context(), Query{Name: "ann", Answer: &answer})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !a.Answered(answer) || a.Answered(Answer{"cram-md5", "<1@x>", "ann 40"}) || a.Answered(Answer{}) {
+		t.Error("the answer that was shown is not the one that is right")
+	}
 	if err := a.Proof.Check(t.Context(), ""); !errors.Is(err, ErrRefused) {
 		t.Errorf("after an answer to a challenge a password is worth: %v", err)
+	}
+}
+
+// heard is a source that keeps what it is asked.
+type heard struct{ queries []Query }
+
+func (h *heard) Ask(_ context.Context, q Query) (Record, error) {
+	h.queries = append(h.queries, q)
+	return Record{Fields: Fields{"password": "{PLAIN}secret"}, Proven: q.Answer != nil}, nil
+}
+
+func TestASourceHearsOnlyOfAnswersThatItCanCheck(t *testing.T) {
+	h := &heard{}
+	r := Reader{Source: h, Answers: []string{"cram-md5"}}
+	for method, checked := range map[string]bool{"cram-md5": true, "apop": false} {
+		answer := Answer{method, "<1@x>", "3f"}
+		a, err := r.Lookup(t.Context(), Query{Name: "ann", Answer: &answer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := h.queries[len(h.queries)-1]; (last.Answer != nil) != checked || a.Answered(answer) != checked {
+			t.Errorf("%s: the source hears of %+v, and %v is proven", method, last.Answer, a.Answered(answer))
+		}
+		if stored := a.Stored("imap"); !checked && len(stored) != 1 {
+			t.Errorf("%s: by %q it is to be checked", method, stored)
+		}
 	}
 }
 

@@ -19,7 +19,7 @@ type Riddle struct {
 // a contract. Secrets are starred.
 type Explanation struct {
 	User     string     `json:"user"`               // as it was asked for
-	Name     string     `json:"name"`               // with the listener's default domain
+	Name     string     `json:"name"`               // that is meant: see [auth], and the listener's default domain
 	Protocol string     `json:"protocol"`           //
 	PID      int        `json:"pid"`                // of the process that explains
 	Running  bool       `json:"running"`            // it is a running usher, with what that remembers

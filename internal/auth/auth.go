@@ -1,12 +1,19 @@
 // Package auth decides whether a client is who it says: which names there can
 // be, whose password it is, and how many costly checks run at once.
+//
+// Read Password first; answer.go and scram.go are the same for clients that do not show
+// their password, proven.go for those of whom a certificate or a token tells. names.go
+// says whom a client means by a name.
 package auth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -19,19 +26,30 @@ import (
 // maxPassword is how long a password may be, in bytes: as long as a literal.
 const maxPassword = 4 << 10
 
-// Auth asks a Directory and checks passwords. It is safe for concurrent use.
+// Auth asks a Directory and checks passwords. It is safe for concurrent use; its fields
+// are not changed once it is in use.
 type Auth struct {
+	// Names are how names are read.
+	Names Names
+	// Salt is a secret from which salts of SCRAM are made, for accounts that have none,
+	// and for names that nobody has. While it stays the same, so do they.
+	Salt []byte
+	// Tokens tells whose an OAuth 2 token is, by all names that he has, one at least. It
+	// returns a sasl.TokenRefusal if it is nobody's; nil: there is nobody to ask.
+	Tokens func(ctx context.Context, token string) (names []string, err error)
+
 	directory account.Directory
 	slots     chan struct{}                  // one for each hash check that may run now
 	waiting   atomic.Int64                   // checks that run or wait
 	decoy     atomic.Pointer[account.Hashed] // what unknown names are checked against
+	shapes    shapes                         // that keys of SCRAM have here
 }
 
 // New returns an Auth over a directory. decoy is a hash, of no known password,
 // for the time until the first account has been seen. So many checks run at once
 // as there are processors: each takes one for itself.
 func New(d account.Directory, decoy string, processors int) *Auth {
-	a := &Auth{directory: d, slots: make(chan struct{}, processors)}
+	a := &Auth{directory: d, slots: make(chan struct{}, processors), Salt: []byte(rand.Text())}
 	a.decoy.Store(&account.Hashed{Hashes: []string{decoy}})
 	return a
 }
@@ -67,9 +85,23 @@ func (e nameError) NoDelay() (nodelay, known bool) {
 
 // Password implements sasl.Verifier.
 func (v verifier) Password(ctx context.Context, authz, authn, password string) (sasl.Identity, error) {
-	name := v.canonical(authn)
-	id, err := v.verify(ctx, name, password)
-	if err == nil && authz != "" && v.canonical(authz) != name {
+	name, err := v.name(authn)
+	if err == nil && !possible(password, maxPassword) {
+		err = account.ErrRefused
+	}
+	var id sasl.Identity
+	if err == nil {
+		id, err = v.verify(ctx, name, password)
+	} else {
+		err = v.auth.pretend(ctx, password, err)
+	}
+	return v.verdict(name, authz, id, err)
+}
+
+// verdict is the answer about a client with a name, that wants to act for authz, or for
+// itself.
+func (v verifier) verdict(name, authz string, id sasl.Identity, err error) (sasl.Identity, error) {
+	if err == nil && authz != "" && !v.means(authz, name) {
 		err = fmt.Errorf("%w: may not act for %.80q", account.ErrRefused, authz)
 	}
 	if err != nil {
@@ -78,22 +110,44 @@ func (v verifier) Password(ctx context.Context, authz, authn, password string) (
 	return id, nil
 }
 
-func (v verifier) canonical(name string) string { return Canonical(name, v.domain) }
-
-// Canonical is the name that a client means by name, where a listener adds domain.
-func Canonical(name, domain string) string {
-	if domain != "" && name != "" && !strings.Contains(name, "@") {
-		return name + "@" + domain
+// again lets the source be asked once more whether the account of a client that has
+// proven itself still is what was remembered. What it was proven by must be the same.
+func (v verifier) again(id sasl.Identity) sasl.Identity {
+	was := id.Account
+	if was == nil || was.Asked.IsZero() || v.query.Fresh {
+		return id
 	}
-	return name
+	id.Again = func(ctx context.Context) (sasl.Identity, error) {
+		v.query.Fresh = true
+		now, err := v.auth.directory.Lookup(ctx, v.query)
+		if err != nil {
+			return sasl.Identity{}, err
+		}
+		same := slices.Equal(now.Stored(v.query.Protocol), was.Stored(v.query.Protocol))
+		return sasl.Identity{Account: now, Password: id.Password, Proven: same}, nil
+	}
+	return id
+}
+
+// name is whom the client means by what it has written. An error comes with what that
+// is, for the log.
+func (v verifier) name(written string) (string, error) {
+	name, err := v.auth.Names.Canonical(written, v.domain)
+	if err == nil && !possible(name, account.MaxName) {
+		err = account.ErrRefused
+	}
+	return name, err
+}
+
+// means tells whether by what is written somebody with this name is meant.
+func (v verifier) means(written, name string) bool {
+	other, err := v.name(written)
+	return err == nil && other == name
 }
 
 func (v verifier) verify(ctx context.Context, name, password string) (sasl.Identity, error) {
-	if !possible(name, account.MaxName) || !possible(password, maxPassword) {
-		return sasl.Identity{}, v.auth.pretend(ctx, password, account.ErrRefused)
-	}
 	v.query.Name, v.query.Password = name, password
-	acct, err := v.auth.prove(ctx, v.query)
+	acct, err := v.auth.prove(ctx, v.query, func(acct *account.Account) error { return v.auth.check(ctx, acct, password) })
 	if errors.Is(err, account.ErrUnknown) {
 		return sasl.Identity{}, v.auth.pretend(ctx, password, err)
 	}
@@ -110,16 +164,17 @@ func (v verifier) verify(ctx context.Context, name, password string) (sasl.Ident
 	return id, err
 }
 
-// prove looks a name up and checks its password. What is remembered may be out of
-// date: before a password is refused by it, the source is asked again.
-func (a *Auth) prove(ctx context.Context, q account.Query) (*account.Account, error) {
+// prove looks a name up and has somebody check what the client shows. What is
+// remembered may be out of date: before a client is refused by it, the source is asked
+// again.
+func (a *Auth) prove(ctx context.Context, q account.Query, check func(*account.Account) error) (*account.Account, error) {
 	began := time.Now()
 	acct, err := a.directory.Lookup(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	err = a.check(ctx, acct, q.Password)
-	if !errors.Is(err, account.ErrRefused) || acct.Asked.IsZero() || acct.Asked.After(began) {
+	err = check(acct)
+	if !errors.Is(err, account.ErrRefused) || !remembered(acct, began) {
 		return acct, err
 	}
 	q.Fresh = true
@@ -127,10 +182,15 @@ func (a *Auth) prove(ctx context.Context, q account.Query) (*account.Account, er
 	if err != nil {
 		return nil, err
 	}
-	if same(fresh.Proof, acct.Proof) {
+	if same(fresh.Proof, acct.Proof) && maps.Equal(fresh.States, acct.States) {
 		return fresh, account.ErrRefused // to ask it twice could count twice where logins are counted
 	}
-	return fresh, a.check(ctx, fresh, q.Password)
+	return fresh, check(fresh)
+}
+
+// remembered tells whether a source has said this of an account before now.
+func remembered(acct *account.Account, now time.Time) bool {
+	return !acct.Asked.IsZero() && !acct.Asked.After(now)
 }
 
 // possible tells whether a name or password can be anybody's. None is empty, and
@@ -160,8 +220,7 @@ func (a *Auth) check(ctx context.Context, acct *account.Account, password string
 	return err
 }
 
-// ask asks a proof. Hashes are made to be slow: no more run at once than there are
-// processors, so many others wait, and for the rest there is no time.
+// ask asks a proof.
 func (a *Auth) ask(ctx context.Context, p account.Proof, password string) error {
 	h, isHash := p.(account.Hashed)
 	if _, locked := p.(account.Locked); locked {
@@ -170,21 +229,34 @@ func (a *Auth) ask(ctx context.Context, p account.Proof, password string) error 
 	if !isHash {
 		return p.Check(ctx, password)
 	}
-	if a.waiting.Add(1) > int64(cap(a.slots)*(1+queue)) {
-		a.waiting.Add(-1)
-		return errBusy
+	free, err := a.slot(ctx)
+	if err != nil {
+		return err
 	}
-	defer a.waiting.Add(-1)
-	select {
-	case a.slots <- struct{}{}:
-	case <-ctx.Done():
-		return fmt.Errorf("waiting for a password check: %w", ctx.Err())
-	}
-	defer func() { <-a.slots }()
+	defer free()
 	if a.decoy.Load().Identity() != h.Identity() {
 		a.decoy.Store(&h)
 	}
 	return h.Check(ctx, password)
+}
+
+// slot waits for a processor. Hashes are made to be slow: no more run at once than there
+// are processors, so many others wait, and for the rest there is no time.
+func (a *Auth) slot(ctx context.Context) (free func(), err error) {
+	if a.waiting.Add(1) > int64(cap(a.slots)*(1+queue)) {
+		a.waiting.Add(-1)
+		return nil, errBusy
+	}
+	select {
+	case a.slots <- struct{}{}:
+	case <-ctx.Done():
+		a.waiting.Add(-1)
+		return nil, fmt.Errorf("waiting for a password check: %w", ctx.Err())
+	}
+	return func() {
+		<-a.slots
+		a.waiting.Add(-1)
+	}, nil
 }
 
 // queue is how many checks may wait for each processor: some seconds of work.

@@ -80,6 +80,21 @@ type TLS struct {
 	// The oldest version of TLS that is spoken with clients.
 	// Default: "1.2".
 	MinVersion string `toml:"min_version" default:"1.2" oneof:"1.2 1.3"`
+	// File of the authorities that sign certificates of clients, PEM. With it clients
+	// are asked for a certificate, and those that have one may log in by it (EXTERNAL);
+	// who has none, or a wrong one, logs in as ever. Such a client shows no password: see
+	// "Who proves himself without showing his password".
+	ClientCA Path `toml:"client_ca"`
+	// File of certificates that are revoked: the lists (CRL) of those authorities, PEM or
+	// one in DER. It is read again when it has changed. A client's certificate counts
+	// only while there is a list of its authority that is not out of date. Left out, none
+	// is revoked.
+	CRL Path `toml:"crl"`
+	// What in a client's certificate is its name: email, the addresses among the subject
+	// alternative names, else in the subject; cn, uid, of the subject; subject, all of it
+	// as RFC 2253 writes it. Of several names the client may choose one.
+	// Default: "email".
+	ExternalName string `toml:"external_name" default:"email" oneof:"email cn uid subject"`
 
 	Certificate []Certificate `toml:"certificate,omitempty"`
 }
@@ -221,7 +236,8 @@ type Login struct {
 	Password Secret `toml:"password"`
 	// File that holds the master's password, in place of password.
 	PasswordFile Path `toml:"password_file"`
-	// SASL mechanism towards the backend: PLAIN, LOGIN. "" takes what fits.
+	// SASL mechanism towards the backend: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256 and their
+	// kin; with XOAUTH2 and OAUTHBEARER the password is a token. "" takes what fits.
 	Mechanism string `toml:"mechanism"`
 }
 
@@ -252,9 +268,33 @@ type When struct {
 
 // Auth is about how clients prove who they are.
 type Auth struct {
-	// The SASL mechanisms that are offered, in this order. Left out, all that
-	// can work.
+	// The SASL mechanisms that are offered, in this order, and APOP. Left out, those that
+	// work for every account: EXTERNAL with client_ca, PLAIN, LOGIN. Others work only for
+	// accounts of which usher knows the clear password, or keys that were made for them,
+	// and clients that see them do not try another one: name them if your accounts have
+	// these. See "Who proves himself without showing his password".
 	Mechanisms []string `toml:"mechanisms"`
+	// Pairs of characters: in a name, the first of each becomes the second. "%@" takes
+	// ann%example.org for ann@example.org.
+	UsernameTranslate string `toml:"username_translate"`
+	// The characters that a name may have, after username_translate. A name with another
+	// one is refused as a wrong password is. "" allows all.
+	UsernameChars string `toml:"username_chars"`
+	// What becomes of capitals in a name: keep; lower, small letters; precis, small
+	// letters and one form of all that looks the same, by RFC 8265 (UsernameCaseMapped),
+	// which does not have all characters: blanks, for one.
+	// Default: "keep".
+	UsernameCase string `toml:"username_case" default:"keep" oneof:"keep lower precis"`
+	// Domains that are taken off names: ann@example.org is ann; "*" is all of them. A
+	// listener's default_domain is then added.
+	StripDomains []string `toml:"strip_domains"`
+	// A text from which salts of SCRAM are made, for accounts that have none, and for
+	// names that nobody has, so that nobody can tell them apart. It should be the same on
+	// all machines that serve the same names. Left out, it is drawn once and kept in the
+	// state folder.
+	ScramSecret Secret `toml:"scram_secret"`
+	// File that holds scram_secret, in place of it.
+	ScramSecretFile Path `toml:"scram_secret_file"`
 }
 
 // Limit keeps one client from taking the room of others. 0 as a number means

@@ -41,7 +41,8 @@ func TestDefaults(t *testing.T) {
 		State: "/var/lib/usher", Admin: "/run/usher/admin.sock", User: "usher",
 		Relay: "epoll", Log: "auto", Grace: Duration(30 * time.Second), Retire: Duration(24 * time.Hour),
 	})
-	equal(t, "tls", c.TLS, TLS{MinVersion: "1.2"})
+	equal(t, "tls", c.TLS, TLS{MinVersion: "1.2", ExternalName: "email"})
+	equal(t, "username_case", c.Auth.UsernameCase, "keep")
 	equal(t, "limit", c.Limit, Limit{
 		SessionsPerUser: 50, SessionsPerUserAddress: 20,
 		LoginTimeout: Duration(time.Minute), CommandTimeout: Duration(30 * time.Second),
@@ -326,9 +327,16 @@ func TestEffective(t *testing.T) {
 	equal(t, "ignored", again.Ignored, nil)
 }
 
+func TestTheSecretOfSaltsIsNotShown(t *testing.T) {
+	c, err := Parse("/etc/usher.toml", []byte("auth.scram_secret = 'hunter2'"), noEnv)
+	if err != nil || strings.Contains(c.Effective(), "hunter2") || c.Auth.ScramSecret.Reveal() != "hunter2" {
+		t.Errorf("%v, %s", err, c.Effective())
+	}
+}
+
 // Effective hides the secrets that it knows of: a new one needs a line there.
 func TestEffectiveKnowsAllSecrets(t *testing.T) {
-	equal(t, "secrets", secrets(reflect.TypeFor[Config](), ""), []string{".Backend.Login.Password"})
+	equal(t, "secrets", secrets(reflect.TypeFor[Config](), ""), []string{".Backend.Login.Password", ".Auth.ScramSecret"})
 }
 
 func secrets(typ reflect.Type, path string) []string {

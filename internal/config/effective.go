@@ -21,7 +21,7 @@ func (c *Config) Effective() string {
 		Route    []Route            `toml:"route,omitempty"`
 		Auth     Auth               `toml:"auth"`
 		Limit    Limit              `toml:"limit"`
-	}{c.Server, c.TLS, c.Listen, nil, maps.Clone(c.Backend), c.Route, c.Auth, c.Limit}
+	}{c.Server, c.TLS, c.Listen, nil, maps.Clone(c.Backend), c.Route, c.Auth.shown(), c.Limit}
 	shown.Server.OwnNames = nil // it has no effect yet
 	for _, a := range c.Accounts {
 		shown.Accounts = append(shown.Accounts, a.effective())
@@ -45,6 +45,15 @@ func (l Login) shown() Login {
 		l.Password = "" // only one of them may be given
 	}
 	return l
+}
+
+// shown hides the secret of salts.
+func (a Auth) shown() Auth {
+	a.ScramSecret = Secret(a.ScramSecret.String())
+	if a.ScramSecretFile != "" {
+		a.ScramSecret = "" // only one of them may be given
+	}
+	return a
 }
 
 // effective shows a source's own keys as they were written: their defaults are

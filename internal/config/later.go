@@ -38,7 +38,6 @@ func laters() []later {
 	return []later{
 		{key: "server.own_names", act: note},
 		{key: "server.log", words: "journal syslog", remedy: "use auto, logfmt or json"},
-		{key: "tls.client_ca"},
 		{key: "listen.*.protocol", words: "sieve", remedy: "use imap or pop3"},
 		{key: "listen.*.proxy_protocol"},
 		{key: "listen.*.trusted"},

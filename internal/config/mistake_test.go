@@ -26,7 +26,7 @@ func TestMistakes(t *testing.T) {
 			`2:1: server.stat: unknown key: did you mean "state"?`,
 		}},
 		{"unknown key near none", "[tls]\nfingerprints = 'x'\n", []string{
-			`2:1: tls.fingerprints: unknown key: choose from cert, certificate, key, min_version`,
+			`2:1: tls.fingerprints: unknown key: choose from cert, certificate, client_ca, crl, external_name, key, min_version`,
 		}},
 		{"unknown table", "[[listener]]\nprotocol = 'imap'\n", []string{
 			`1:3: listener: unknown key: did you mean "listen"?`,

@@ -169,7 +169,7 @@ func (e *entry) authenticate(m *sasl.Mechanism) (r response, err error) {
 		}
 		return challenge, err
 	}
-	err = m.Enter(x, e.ticket.Credentials()) // before r is read: Answer sets it
+	err = x.Enter(m, e.ticket.Credentials(), func() bool { return r.status == "OK" }) // before r is read: Answer sets it
 	return r, err
 }
 

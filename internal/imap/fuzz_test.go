@@ -22,6 +22,8 @@ func FuzzServe(f *testing.F) {
 	for _, s := range []string{
 		"a LOGIN {4294967296}\r\n", "a LOGIN {4294967296+}\r\n", "a LOGIN {3+}\r\nann {6+}\r\nsecret\r\n",
 		"a ID (\"name\" {3+}\r\nfoo)\r\n", "a AUTHENTICATE PLAIN\r\nAGFubgBzZWNyZXQ=\r\n", "a LOGIN {3+}\r\na\x00n x\r\n",
+		"a AUTHENTICATE CRAM-MD5\r\nYW5uIGI5MTM=\r\n", "a AUTHENTICATE APOP YW5u\r\n", "a AUTHENTICATE XOAUTH2 dXNlcj1hbm4BYXV0aD1CZWFyZXIgeAEB\r\n\r\n",
+		"a AUTHENTICATE SCRAM-SHA-1 biwsbj1hbm4scj14\r\nYz1iaXdzLHI9eG5vbmNlLHA9QUFBQQ==\r\n\r\n",
 		strings.Repeat("a NOOP\r\n", 300), strings.Repeat("a LOGIN {0+}\r\n", 50),
 	} {
 		f.Add(s)
@@ -42,7 +44,7 @@ func FuzzServe(f *testing.F) {
 // FuzzEnter is any server.
 func FuzzEnter(f *testing.F) {
 	transcript.Seeds(f, "backend", "S", func(s string) {
-		for how := range byte(6) {
+		for how := range byte(32) {
 			f.Add(s, "ann", "secret", how)
 		}
 		f.Add(s, "änn", "sec\"ret", byte(0))

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"usher/internal/route"
 	"usher/internal/wire"
@@ -69,14 +70,28 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 	if s.NeedsStartTLS() {
 		t.TLS = s.ClientConfig()
 	}
+	if err := a.choose(&t, s); err != nil {
+		return t, err
+	}
+	if t.Password == "" && (t.Mechanism == nil || !t.Mechanism.Proven) {
+		return t, Misconfiguration("%q has proved who it is without showing its password, and usher has none for %s: "+
+			"keep the account's password as {PLAIN}, give it the field pass, let a master log in (login = { as = \"master\", … } in [backend.%s]), "+
+			"or leave such mechanisms out of [auth] mechanisms", a.who.Account.Name, s, s.Backend)
+	}
+	return t, nil
+}
+
+// choose takes the mechanism that the account or the backend wants.
+func (a *Admission) choose(t *Ticket, s route.Stop) error {
+	l := s.Login
 	if l.Mechanism == "" {
-		return t, nil
+		return nil
 	}
 	for _, m := range a.desk.Towards {
-		if m.Name == l.Mechanism && m.Enter != nil && (m.Authz || l.Master == "") {
+		if strings.EqualFold(m.Name, l.Mechanism) && m.Enter != nil && (m.Authz || l.Master == "") { // Dovecot's proxy_mech is in small letters
 			t.Mechanism = &m
-			return t, nil
+			return nil
 		}
 	}
-	return t, Misconfiguration("towards %s: mechanism %q is not known, or cannot say for whom the master %q logs in", s, l.Mechanism, l.Master)
+	return Misconfiguration("towards %s: mechanism %q is not known, or cannot say for whom the master %q logs in", s, l.Mechanism, l.Master)
 }

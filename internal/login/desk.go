@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
-	"slices"
 	"time"
 
 	"usher/internal/limit"
@@ -78,7 +77,7 @@ func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange)
 	if err != nil {
 		return err
 	}
-	a.who, err = m.Serve(ctx, x, verifier{d.Verifier(c), a}) // who is it?
+	a.who, err = m.Serve(ctx, x, verifier{d.Verifier(c), a}, d.Channel(c)) // who is it?
 	if err != nil {
 		return because(CannotTell, err)
 	}
@@ -169,48 +168,6 @@ func (a *Admission) unplaced(err error) error {
 		return &Refusal{Reason: BadLogin, Err: err}
 	}
 	return because(Unavailable, fmt.Errorf("accounts %q: user %q: %w", a.who.Account.Source, a.who.Account.Name, err))
-}
-
-// proofTime is how long the account sources and the check of a password may take
-// together.
-const proofTime = 10 * time.Second
-
-// A verifier bounds the time of another, and notes when it was asked.
-type verifier struct {
-	sasl.Verifier
-	admission *Admission
-}
-
-// Password implements sasl.Verifier.
-func (v verifier) Password(ctx context.Context, authz, authn, password string) (sasl.Identity, error) {
-	v.admission.asked = time.Now()
-	ctx, cancel := context.WithTimeout(ctx, proofTime)
-	defer cancel()
-	return v.Verifier.Password(ctx, authz, authn, password)
-}
-
-// Offered are the mechanisms that this client may use now.
-func (d *Desk) Offered(c *Client) []sasl.Mechanism {
-	return slices.DeleteFunc(slices.Clone(d.Mechanisms), func(m sasl.Mechanism) bool { return m.Clear && !c.Secured() })
-}
-
-// Offers tells whether this client may use a mechanism now.
-func (d *Desk) Offers(c *Client, mechanism string) bool {
-	_, err := d.mechanism(c, mechanism)
-	return err == nil
-}
-
-func (d *Desk) mechanism(c *Client, name string) (sasl.Mechanism, error) {
-	for _, m := range d.Mechanisms {
-		switch {
-		case m.Name != name:
-		case m.Clear && !c.Secured():
-			return m, &Refusal{Reason: NeedsTLS, Err: fmt.Errorf("%s without TLS", name)}
-		default:
-			return m, nil
-		}
-	}
-	return sasl.Mechanism{}, &Refusal{Reason: Unsupported, Err: fmt.Errorf("mechanism %.40q is not offered", name)}
 }
 
 // blame says whose fault a server's refusal is: if we know that the password is

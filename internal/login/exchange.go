@@ -2,6 +2,7 @@ package login
 
 import (
 	"cmp"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -19,7 +20,7 @@ var base64Std = base64.StdEncoding.Strict()
 // exchange is the framing towards a client.
 type exchange struct {
 	conn    *wire.Conn
-	initial *string
+	initial *string // not read yet
 }
 
 // NewExchange returns the server's half of an exchange with a client. initial is
@@ -30,13 +31,18 @@ func (x *exchange) Initial(prompt string) ([]byte, error) {
 	if x.initial == nil {
 		return x.Send([]byte(prompt))
 	}
-	if *x.initial == "=" {
+	text := *x.initial
+	x.initial = nil
+	if text == "=" {
 		return nil, nil
 	}
-	return decode(*x.initial)
+	return decode(text)
 }
 
 func (x *exchange) Send(msg []byte) ([]byte, error) {
+	if !x.silent() { // in this mechanism the server speaks first: RFC 4959 §3, RFC 5034 §4
+		return nil, &Refusal{Reason: Malformed, Err: errors.New("the client answers a challenge that it has not heard")}
+	}
 	if err := x.conn.WriteLine("+ ", base64Std.EncodeToString(msg)); err != nil {
 		return nil, &Refusal{Reason: Aborted, Err: err}
 	}
@@ -50,6 +56,12 @@ func (x *exchange) Send(msg []byte) ([]byte, error) {
 		return nil, &Refusal{Reason: Aborted, Err: errors.New("the client cancelled the exchange")}
 	}
 	return decode(line)
+}
+
+// silent tells whether nothing came along with the command that was not read. mutt sends
+// an empty message with all mechanisms.
+func (x *exchange) silent() bool {
+	return x.initial == nil || *x.initial == "" || *x.initial == "="
 }
 
 func decode(s string) ([]byte, error) {
@@ -71,6 +83,18 @@ type Entry struct {
 	Answer func() (challenge string, err error)
 
 	begun bool
+}
+
+// Enter plays the client's half of a mechanism, until Answer has heard the verdict. A
+// refusal needs no proof of who has refused.
+func (e *Entry) Enter(m *sasl.Mechanism, c sasl.Credentials, accepted func() bool) error {
+	on := sasl.Channel{TLS: e.Conn.TLS()}
+	on.Certificates = func() []*x509.Certificate { return on.TLS.PeerCertificates[:1] }
+	err := m.Enter(e, c, on)
+	if errors.Is(err, sasl.ErrUnproven) && !accepted() {
+		return nil
+	}
+	return err
 }
 
 // Initial implements sasl.Exchange.

@@ -88,7 +88,7 @@ func TestAServersHalfOfTheFraming(t *testing.T) {
 	} {
 		p := record("")
 		x := entryOf(p, c.ir, c.answers...)
-		if err := c.m.Enter(x, c.who); err != nil {
+		if err := x.Enter(&c.m, c.who, func() bool { return false }); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		_ = x.Conn.Flush()
@@ -121,12 +121,12 @@ func TestALongFirstMessageWaitsToBeAsked(t *testing.T) {
 }
 
 func TestAChallengeThatIsNoBase64EndsTheLogin(t *testing.T) {
-	if err := sasl.Login.Enter(entryOf(record(""), 0, "!!"), sasl.Credentials{}); err == nil {
+	if err := sasl.Login.Enter(entryOf(record(""), 0, "!!"), sasl.Credentials{}, sasl.Channel{}); err == nil {
 		t.Error("the login succeeded")
 	}
 	gone := entryOf(record(""), 0)
 	gone.Answer = func() (string, error) { return "", io.EOF }
-	if err := sasl.Login.Enter(gone, sasl.Credentials{}); !errors.Is(err, io.EOF) {
+	if err := sasl.Login.Enter(gone, sasl.Credentials{}, sasl.Channel{}); !errors.Is(err, io.EOF) {
 		t.Errorf("a server that is gone: %v", err)
 	}
 }

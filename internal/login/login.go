@@ -5,6 +5,7 @@ package login
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"net"
 	"net/netip"
 
@@ -54,6 +55,15 @@ type Terms struct {
 	TLS       *tls.Config // nil: none is offered
 	Cleartext Cleartext
 	Domain    string // added to names without one
+
+	// Certificates are those of TLS, of which clients may have seen one.
+	Certificates func() []*x509.Certificate
+	// Who gives the names that a client's certificate proves, of which there is one at
+	// least. chain is as the client has sent it, not verified yet. nil: clients are not
+	// asked for a certificate.
+	Who func(chain []*x509.Certificate) ([]string, error)
+	// Nonce makes what challenges hold, never the same; nil: chance does.
+	Nonce func() string
 }
 
 // Cleartext says where passwords may be sent without TLS.

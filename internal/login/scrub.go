@@ -62,7 +62,10 @@ func starCut(text, secret string) string {
 // secrets are the forms in which a password goes to servers, and in which we
 // quote these.
 func (t Ticket) secrets() (all []string) {
-	for _, form := range []string{t.Password, "\x00" + t.User + "\x00" + t.Password, t.User + "\x00" + t.Master + "\x00" + t.Password} {
+	for _, form := range []string{
+		t.Password, "\x00" + t.User + "\x00" + t.Password, t.User + "\x00" + t.Master + "\x00" + t.Password,
+		"user=" + t.User + "\x01auth=Bearer " + t.Password + "\x01\x01", "n,a=" + t.User + ",\x01auth=Bearer " + t.Password + "\x01\x01",
+	} {
 		all = append(all, base64Std.EncodeToString([]byte(form)))
 	}
 	escaped := strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(t.Password) // RFC 9051's quoted

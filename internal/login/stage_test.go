@@ -66,6 +66,26 @@ func (v verify) Password(_ context.Context, _, authn, password string) (sasl.Ide
 	return v(authn, password)
 }
 
+func (v verify) Answer(_ context.Context, authn string, a account.Answer) (sasl.Identity, error) {
+	return v(authn, a.Response)
+}
+
+func (v verify) SCRAM(context.Context, string, string) (sasl.Prover, error) { return v, nil }
+func (v verify) Salt() ([]byte, int)                                        { return []byte("salt"), 1 }
+
+func (v verify) Prove(context.Context, string, string, []byte) (sasl.Identity, []byte, error) {
+	id, err := v("", "")
+	return id, nil, err
+}
+
+func (v verify) Token(_ context.Context, name, token string) (sasl.Identity, error) {
+	return v(name, token)
+}
+
+func (v verify) Certificate(_ context.Context, _ string, names []string) (sasl.Identity, error) {
+	return v(names[0], "")
+}
+
 func (o open) Open(ctx context.Context, t route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error) {
 	return o(ctx, t, enter)
 }
@@ -120,6 +140,9 @@ func newStage() *stage {
 	}
 	return s
 }
+
+// conn is the client's connection.
+func (s *stage) conn() *wire.Conn { return wire.New(s.peer, wire.Bounds{}) }
 
 // open is a backend that is there.
 func (s *stage) open(ctx context.Context, t route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error) {

@@ -3,7 +3,8 @@
 // scheme it is a crypt(3) hash, told apart by its beginning.
 //
 // Read Verify first, then the table in schemes.go. Each family of schemes stands
-// in a file of its own, and limits.go says how much work a hash may ask for.
+// in a file of its own, limits.go says how much work a hash may ask for, and keys.go
+// what a stored password gives to mechanisms that do not show it.
 package password
 
 import (
@@ -69,6 +70,11 @@ func Make(schemeName, clear string) (string, error) {
 type secret struct {
 	is   func(clear string) (bool, error)
 	slow bool
+
+	// What mechanisms can use that do not show the password; see keys.go.
+	clear string
+	hmac  *hmacKey
+	scram *SCRAM
 }
 
 // parse finds the scheme of a stored hash and reads its text, without hashing

@@ -151,7 +151,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 func TestSlowHashesAreKnown(t *testing.T) {
 	quick := []string{
 		"{PLAIN", "{CLEAR", "{SHA}", "{SHA.", "{sha.", "{SHA1}", "{SHA256}", "{SHA512}", "{SSHA", "{SMD5", "{MD5}5", "{MD5}X", "{MD5RAW",
-		"{PLAIN-MD5", "{LDAP-MD5", "{CRAM-MD5", "{HMAC-MD5",
+		"{PLAIN-MD5", "{LDAP-MD5", "{CRAM-MD5", "{HMAC-",
 	}
 	for _, v := range vectors {
 		isQuick := slices.ContainsFunc(quick, func(begin string) bool { return strings.HasPrefix(v.hash, begin) })

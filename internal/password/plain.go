@@ -15,7 +15,7 @@ func parsePlain(text string) (secret, error) {
 	case strings.ContainsRune(text, 0):
 		return secret{}, errors.New("there is a NUL in it, which no login can send")
 	}
-	return secret{is: func(clear string) (bool, error) { return samePlain(clear, text), nil }}, nil
+	return secret{is: func(clear string) (bool, error) { return samePlain(clear, text), nil }, clear: text}, nil
 }
 
 // samePlain hashes both sides before they are compared, so that the time does

@@ -38,8 +38,8 @@ var schemes = []scheme{
 	{"DES-CRYPT", asText, 0, parseCrypt, nil},
 	{"MD5-CRYPT", asText, 0, parseMD5Crypt, nil},
 	{"PBKDF2", asText, 0, parsePBKDF2, makePBKDF2},
-	{"SCRAM-SHA-256", asText, 0, parseSCRAM(sha256.New), makeSCRAM(sha256.New)},
-	{"SCRAM-SHA-1", asText, 0, parseSCRAM(sha1.New), makeSCRAM(sha1.New)},
+	{"SCRAM-SHA-256", asText, 0, parseSCRAM("SHA-256"), makeSCRAM("SHA-256")},
+	{"SCRAM-SHA-1", asText, 0, parseSCRAM("SHA-1"), makeSCRAM("SHA-1")},
 
 	{"SSHA512", asBase64, 0, parseSalted(sha512.New), makeSalted(sha512.New)},
 	{"SSHA256", asBase64, 0, parseSalted(sha256.New), makeSalted(sha256.New)},
@@ -54,8 +54,10 @@ var schemes = []scheme{
 	{"MD5RAW", asHex, md5.Size, parseDigest(md5.New), nil}, // Courier's PLAIN-MD5
 	{"MD5", asText, 0, parseMD5, nil},
 
-	{"CRAM-MD5", asHex, cramSize, parseCRAM, makeCRAM},
-	{"HMAC-MD5", asHex, cramSize, parseCRAM, nil},
+	{"CRAM-MD5", asHex, 2 * md5.Size, parseHMAC("MD5"), makeCRAM},
+	{"HMAC-MD5", asHex, 2 * md5.Size, parseHMAC("MD5"), nil},
+	{"HMAC-SHA1", asHex, 2 * sha1.Size, parseHMAC("SHA1"), nil}, // these two are only in Courier's userdb, without a scheme
+	{"HMAC-SHA256", asHex, 2 * sha256.Size, parseHMAC("SHA256"), nil},
 	{"PLAIN", asText, 0, parsePlain, makePlain},
 	{"CLEAR", asText, 0, parsePlain, nil},
 	{"CLEARTEXT", asText, 0, parsePlain, nil},

@@ -174,7 +174,7 @@ func (e *entry) auth(m *sasl.Mechanism) (r reply, err error) {
 		}
 		return "", sasl.ErrVerdict
 	}
-	err = m.Enter(x, e.ticket.Credentials())
+	err = x.Enter(m, e.ticket.Credentials(), func() bool { return r.ok })
 	return r, err
 }
 

@@ -20,8 +20,12 @@ func (Protocol) Info() login.Info {
 	}
 }
 
-// plain is the mechanism whose rules USER and PASS follow.
-const plain = "PLAIN"
+// plain is the mechanism whose rules USER and PASS follow; apop is the command of that
+// name.
+const (
+	plain = "PLAIN"
+	apop  = "APOP"
+)
 
 // capabilities is the list before login: RFC 2449. TOP and UIDL stand for the
 // servers behind, which all have them.

@@ -17,12 +17,13 @@ type server struct {
 	desk   *login.Desk
 	conn   *wire.Conn
 	user   *string // given by USER, for the next PASS
+	stamp  string  // of the greeting, for APOP; "": not offered
 }
 
 // Serve implements login.Protocol.
 func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error {
 	s := &server{client: c, desk: d, conn: c.Conn}
-	_ = s.ok(c.Terms.Hostname + " ready")
+	_ = s.ok(c.Terms.Hostname + " ready" + s.makeStamp())
 	return c.Converse(goodbyes, func() error { return s.command(ctx) })
 }
 
@@ -69,6 +70,8 @@ func (s *server) command(ctx context.Context) error {
 		return s.userCommand(ctx, arg)
 	case "PASS":
 		return s.pass(ctx, arg)
+	case "APOP":
+		return s.apop(ctx, arg)
 	case "AUTH":
 		return s.auth(ctx, arg)
 	case "LANG":
@@ -144,6 +147,24 @@ func (s *server) pass(ctx context.Context, password string) error {
 	name := *s.user
 	s.user = nil
 	return s.admit(ctx, plain, sasl.Given(name, password))
+}
+
+// makeStamp makes the challenge of APOP, with which a server offers it: RFC 1939 §7.
+func (s *server) makeStamp() string {
+	if !s.desk.Offers(s.client, apop) {
+		return ""
+	}
+	s.stamp = s.desk.Channel(s.client).Challenge()
+	return " " + s.stamp
+}
+
+// apop is RFC 1939 §7. There may be blanks in the name.
+func (s *server) apop(ctx context.Context, arg string) error {
+	i := strings.LastIndexByte(arg, ' ')
+	if s.stamp == "" || i <= 0 {
+		return s.reject("Unknown command or wrong arguments before login.")
+	}
+	return s.admit(ctx, apop, sasl.Answered(s.stamp, arg[:i], arg[i+1:]))
 }
 
 // auth is RFC 5034 §4; without an argument it lists the mechanisms, as RFC 1734

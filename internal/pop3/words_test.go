@@ -90,23 +90,24 @@ func TestEveryGoodbyeHasWords(t *testing.T) {
 func TestBadCommandsAreAnsweredAndCounted(t *testing.T) {
 	const bad = "-ERR Unknown command or wrong arguments before login."
 	for in, want := range map[string]string{
-		"NOOP":              "+OK Nothing to do",
-		"noop":              "+OK Nothing to do",
-		"NOOP x":            bad,
-		"":                  bad,
-		" NOOP":             bad,
-		"LIST":              bad,
-		"USER":              "-ERR A name must follow USER.",
-		"USER ":             "-ERR A name must follow USER.",
-		"PASS secret":       "-ERR USER must come first.",
-		"USER a\x00b":       "-ERR CR and NUL are not allowed.",
-		"AUTH NTLM":         "-ERR Unsupported authentication mechanism.",
-		"AUTH PLAIN ":       "-ERR Invalid authentication data.",
-		"AUTH PLAIN =":      "-ERR Invalid authentication data.",
-		"AUTH PLAIN !!!":    "-ERR Invalid authentication data.",
-		"LANG xx":           "-ERR No such language.",
-		"LANG en":           "+OK i-default English it is",
-		"APOP ann c4c9334b": bad,
+		"NOOP":           "+OK Nothing to do",
+		"noop":           "+OK Nothing to do",
+		"NOOP x":         bad,
+		"":               bad,
+		" NOOP":          bad,
+		"LIST":           bad,
+		"USER":           "-ERR A name must follow USER.",
+		"USER ":          "-ERR A name must follow USER.",
+		"PASS secret":    "-ERR USER must come first.",
+		"USER a\x00b":    "-ERR CR and NUL are not allowed.",
+		"AUTH NTLM":      "-ERR Unsupported authentication mechanism.",
+		"AUTH PLAIN ":    "-ERR Invalid authentication data.",
+		"AUTH PLAIN =":   "-ERR Invalid authentication data.",
+		"AUTH PLAIN !!!": "-ERR Invalid authentication data.",
+		"LANG xx":        "-ERR No such language.",
+		"LANG en":        "+OK i-default English it is",
+		"APOP ann":       bad,
+		"APOP  c4c9334b": bad,
 	} {
 		if heard, _ := transcript.Serve(t, Protocol{}, in+"\r\n"); len(heard) < 2 || heard[1] != want {
 			t.Errorf("%q: heard %q, want %q", in, heard, want)
@@ -121,7 +122,7 @@ func TestBadCommandsAreAnsweredAndCounted(t *testing.T) {
 func TestANameHoldsForOnePassword(t *testing.T) {
 	heard, asked := transcript.Serve(t, Protocol{}, "USER ann\r\nPASS wrong\r\nPASS again\r\nUSER ann\r\nPASS \r\n")
 	want := []string{
-		"+OK usher ready", "+OK Password, please", "-ERR [AUTH] Authentication failed.", "-ERR USER must come first.",
+		"+OK usher ready <nonce@usher>", "+OK Password, please", "-ERR [AUTH] Authentication failed.", "-ERR USER must come first.",
 		"+OK Password, please", "-ERR [AUTH] Authentication failed.",
 	}
 	if strings.Join(heard, "\n") != strings.Join(want, "\n") || asked != 2 {

@@ -9,7 +9,7 @@ import (
 // Plain is RFC 4616: one message with everything.
 var Plain = Mechanism{Name: "PLAIN", Clear: true, Authz: true, Serve: servePlain, Enter: enterPlain}
 
-func servePlain(ctx context.Context, x Exchange, v Verifier) (Identity, error) {
+func servePlain(ctx context.Context, x Exchange, v Verifier, _ Channel) (Identity, error) {
 	msg, err := x.Initial("")
 	if err != nil {
 		return Identity{}, err
@@ -21,7 +21,7 @@ func servePlain(ctx context.Context, x Exchange, v Verifier) (Identity, error) {
 	return v.Password(ctx, string(parts[0]), string(parts[1]), string(parts[2]))
 }
 
-func enterPlain(x Exchange, c Credentials) error {
+func enterPlain(x Exchange, c Credentials, _ Channel) error {
 	_, err := x.Send([]byte(c.Authz + "\x00" + c.Authn + "\x00" + c.Password))
 	return end(err)
 }
@@ -40,7 +40,7 @@ func (g given) Send([]byte) ([]byte, error)    { return nil, ErrMalformed }
 // Login is the LOGIN mechanism (draft-murchison-sasl-login-00): two questions.
 var Login = Mechanism{Name: "LOGIN", Clear: true, Serve: serveLogin, Enter: enterLogin}
 
-func serveLogin(ctx context.Context, x Exchange, v Verifier) (Identity, error) {
+func serveLogin(ctx context.Context, x Exchange, v Verifier, _ Channel) (Identity, error) {
 	name, err := x.Initial("Username:")
 	if err != nil {
 		return Identity{}, err
@@ -52,7 +52,7 @@ func serveLogin(ctx context.Context, x Exchange, v Verifier) (Identity, error) {
 	return v.Password(ctx, "", string(name), string(password))
 }
 
-func enterLogin(x Exchange, c Credentials) error {
+func enterLogin(x Exchange, c Credentials, _ Channel) error {
 	_, err := x.Initial("") // whatever it is called, the first question is for the name
 	if err == nil {
 		_, err = x.Send([]byte(c.Authn))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"usher/internal/account"
@@ -15,14 +16,37 @@ type shown struct{ authz, authn, password string }
 
 // asked is a Verifier that keeps the question and gives one answer.
 type asked struct {
-	shown []shown
-	err   error
+	shown   []shown
+	answers []account.Answer
+	prover  sasl.Prover
+	err     error
 }
 
 func (a *asked) Password(_ context.Context, authz, authn, password string) (sasl.Identity, error) {
 	a.shown = append(a.shown, shown{authz, authn, password})
 	return sasl.Identity{Account: &account.Account{Name: authn}, Password: password, Proven: true}, a.err
 }
+
+func (a *asked) Answer(ctx context.Context, authn string, answer account.Answer) (sasl.Identity, error) {
+	a.answers = append(a.answers, answer)
+	return a.Password(ctx, "", authn, "")
+}
+
+func (a *asked) SCRAM(_ context.Context, hash, authn string) (sasl.Prover, error) {
+	a.shown = append(a.shown, shown{"", authn, hash})
+	return a.prover, a.err
+}
+
+func (a *asked) Token(ctx context.Context, name, token string) (sasl.Identity, error) {
+	return a.Password(ctx, "", name, token)
+}
+
+func (a *asked) Certificate(ctx context.Context, authz string, names []string) (sasl.Identity, error) {
+	return a.Password(ctx, authz, strings.Join(names, " "), "")
+}
+
+// plain is a channel of which nothing is known.
+var plain sasl.Channel
 
 // A script is an Exchange with a peer that has its messages ready. The verdict
 // comes when they are used up.
@@ -65,7 +89,7 @@ func TestPlainReadsTheThreeParts(t *testing.T) {
 		"\x00ann\x00 blanks and\ttabs stay \t": {"", "ann", " blanks and\ttabs stay \t"},
 	} {
 		v := &asked{}
-		id, err := sasl.Plain.Serve(t.Context(), &script{peer: []string{msg}}, v)
+		id, err := sasl.Plain.Serve(t.Context(), &script{peer: []string{msg}}, v, plain)
 		if err != nil || len(v.shown) != 1 || v.shown[0] != want || id.Password != want.password {
 			t.Errorf("%q shows %q, %v", msg, v.shown, err)
 		}
@@ -75,7 +99,7 @@ func TestPlainReadsTheThreeParts(t *testing.T) {
 func TestPlainRefusesWhatIsNotThreeParts(t *testing.T) {
 	for _, msg := range []string{"", "ann", "ann\x00secret", "\x00ann\x00sec\x00ret", "\x00\x00\x00"} {
 		v := &asked{}
-		if _, err := sasl.Plain.Serve(t.Context(), &script{peer: []string{msg}}, v); !errors.Is(err, sasl.ErrMalformed) || len(v.shown) > 0 {
+		if _, err := sasl.Plain.Serve(t.Context(), &script{peer: []string{msg}}, v, plain); !errors.Is(err, sasl.ErrMalformed) || len(v.shown) > 0 {
 			t.Errorf("%q: %v, asked %q", msg, err, v.shown)
 		}
 	}
@@ -83,7 +107,7 @@ func TestPlainRefusesWhatIsNotThreeParts(t *testing.T) {
 
 func TestLoginAsksForNameAndPassword(t *testing.T) {
 	v, x := &asked{}, &script{peer: []string{"ann", "secret"}}
-	_, err := sasl.Login.Serve(t.Context(), x, v)
+	_, err := sasl.Login.Serve(t.Context(), x, v, plain)
 	if err != nil || len(v.shown) != 1 || v.shown[0] != (shown{"", "ann", "secret"}) {
 		t.Errorf("shown %q, %v", v.shown, err)
 	}
@@ -99,7 +123,7 @@ func TestAClientThatBreaksOffIsNotVerified(t *testing.T) {
 				continue // it has said all
 			}
 			v, x := &asked{}, &script{peer: []string{"ann"}[:said], end: io.EOF}
-			if _, err := m.Serve(t.Context(), x, v); !errors.Is(err, io.EOF) || len(v.shown) > 0 {
+			if _, err := m.Serve(t.Context(), x, v, plain); !errors.Is(err, io.EOF) || len(v.shown) > 0 {
 				t.Errorf("%s, after %d messages: %v, asked %q", m.Name, said, err, v.shown)
 			}
 		}
@@ -110,7 +134,7 @@ func TestTheVerifiersAnswerIsTheAnswer(t *testing.T) {
 	cannotTell := errors.New("the database is down")
 	for _, m := range []sasl.Mechanism{sasl.Plain, sasl.Login} {
 		x := &script{peer: []string{"\x00ann\x00secret", "secret"}}
-		if _, err := m.Serve(t.Context(), x, &asked{err: cannotTell}); !errors.Is(err, cannotTell) {
+		if _, err := m.Serve(t.Context(), x, &asked{err: cannotTell}, plain); !errors.Is(err, cannotTell) {
 			t.Errorf("%s: %v", m.Name, err)
 		}
 	}
@@ -118,11 +142,11 @@ func TestTheVerifiersAnswerIsTheAnswer(t *testing.T) {
 
 func TestGivenIsAPlainMessage(t *testing.T) {
 	v := &asked{}
-	if _, err := sasl.Plain.Serve(t.Context(), sasl.Given("ann", "secret"), v); err != nil || v.shown[0] != (shown{"", "ann", "secret"}) {
+	if _, err := sasl.Plain.Serve(t.Context(), sasl.Given("ann", "secret"), v, plain); err != nil || v.shown[0] != (shown{"", "ann", "secret"}) {
 		t.Errorf("shown %q, %v", v.shown, err)
 	}
 	for _, c := range [][2]string{{"ann\x00", "secret"}, {"ann", "sec\x00ret"}} {
-		if _, err := sasl.Plain.Serve(t.Context(), sasl.Given(c[0], c[1]), v); !errors.Is(err, sasl.ErrMalformed) {
+		if _, err := sasl.Plain.Serve(t.Context(), sasl.Given(c[0], c[1]), v, plain); !errors.Is(err, sasl.ErrMalformed) {
 			t.Errorf("%q: %v", c, err)
 		}
 	}
@@ -145,14 +169,14 @@ func TestEnterTellsAVerdictFromTheRest(t *testing.T) {
 		{"a server that leaves in between", []string{"?"}, io.EOF, io.EOF},
 	} {
 		x := &script{peer: c.peer, end: c.end}
-		if err := sasl.Login.Enter(x, sasl.Credentials{Authn: "ann", Password: "secret"}); !errors.Is(err, c.want) {
+		if err := sasl.Login.Enter(x, sasl.Credentials{Authn: "ann", Password: "secret"}, plain); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
-	if err := sasl.Plain.Enter(&script{peer: []string{"and?"}}, sasl.Credentials{}); !errors.Is(err, sasl.ErrMalformed) {
+	if err := sasl.Plain.Enter(&script{peer: []string{"and?"}}, sasl.Credentials{}, plain); !errors.Is(err, sasl.ErrMalformed) {
 		t.Errorf("PLAIN has one message, but: %v", err)
 	}
-	if err := sasl.Plain.Enter(&script{end: io.EOF}, sasl.Credentials{}); !errors.Is(err, io.EOF) {
+	if err := sasl.Plain.Enter(&script{end: io.EOF}, sasl.Credentials{}, plain); !errors.Is(err, io.EOF) {
 		t.Errorf("a server that is gone: %v", err)
 	}
 }
@@ -213,12 +237,17 @@ func TestBothHalvesUnderstandEachOther(t *testing.T) {
 
 func converse(t *testing.T, m sasl.Mechanism, c sasl.Credentials, v sasl.Verifier) error {
 	t.Helper()
+	return converseOn(t, m, c, v, plain, plain)
+}
+
+func converseOn(t *testing.T, m sasl.Mechanism, c sasl.Credentials, v sasl.Verifier, server, client sasl.Channel) error {
+	t.Helper()
 	up, down, decided := make(chan []byte), make(chan []byte), make(chan struct{})
 	served := make(chan error, 1)
 	go func() {
-		_, err := m.Serve(t.Context(), &pipe{in: up, out: down, first: m.Name == "LOGIN"}, v)
+		_, err := m.Serve(t.Context(), &pipe{in: up, out: down, first: m.Name == "LOGIN"}, v, server)
 		served <- err
 		close(decided)
 	}()
-	return errors.Join(m.Enter(&pipe{in: down, out: up, decided: decided}, c), <-served)
+	return errors.Join(m.Enter(&pipe{in: down, out: up, decided: decided}, c, client), <-served)
 }

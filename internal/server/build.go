@@ -2,12 +2,10 @@ package server
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"maps"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,6 +42,7 @@ func (b *builder) listeners(h *house) {
 			}
 			terms.TLS = listen.ServerConfig(base, p)
 			h.tls = append(h.tls, terms.TLS)
+			h.proofs(&terms)
 		}
 		for n, addr := range b.addresses(l, key, p) {
 			name := addr
@@ -114,7 +113,9 @@ func (b *builder) clientTLS(h *house) *tls.Config {
 		}
 	}
 	versions := map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
-	return &tls.Config{MinVersion: versions[t.MinVersion], GetCertificate: c.get}
+	base := &tls.Config{MinVersion: versions[t.MinVersion], GetCertificate: c.get}
+	ask(base, h.clients)
+	return base
 }
 
 // routes translates [backend.NAME] and [[route]].
@@ -150,8 +151,8 @@ func (b *builder) backend(key string, c config.Backend) route.Backend {
 		}
 	}
 	m, ok := mechanism(c.Login.Mechanism)
-	if c.Login.Mechanism != "" && !ok {
-		b.wrong("leave it out, or use one of "+mechanismNames(), key+".login.mechanism", "there is no mechanism %q", c.Login.Mechanism)
+	if c.Login.Mechanism != "" && (!ok || !towards(m)) {
+		b.wrong("leave it out, or use one of "+namesOf(those(towards)), key+".login.mechanism", "there is no mechanism %q", c.Login.Mechanism)
 	}
 	if c.Login.As != "master" {
 		return r
@@ -177,17 +178,8 @@ func (b *builder) backendTLS(key string, c config.Backend) *tls.Config {
 	if !c.Verify {
 		b.warn("leave verify out, and name the authority with ca", key+".verify", "anybody on the way to this backend can read passwords and mail")
 	}
-	if c.CA == "" {
-		return t
-	}
-	pem, err := os.ReadFile(string(c.CA))
-	if err != nil {
-		b.wrong("check the path, and that usher may read it", key+".ca", "%v", err)
-		return t
-	}
-	t.RootCAs = x509.NewCertPool()
-	if !t.RootCAs.AppendCertsFromPEM(pem) {
-		b.wrong("give a PEM file of certificates", key+".ca", "%s holds no certificate", c.CA)
+	if c.CA != "" {
+		t.RootCAs = b.authorities(key+".ca", string(c.CA))
 	}
 	return t
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -28,7 +29,8 @@ type pair struct {
 	cert, key string
 	files     [2]os.FileInfo // cert and key, as loaded
 	loaded    *tls.Certificate
-	trouble   string // why it could not be read again; said once
+	former    *tls.Certificate // loaded before that
+	trouble   string           // why it could not be read again; said once
 }
 
 func same(a, b os.FileInfo) bool {
@@ -57,7 +59,7 @@ func (p *pair) load() error {
 	if err != nil {
 		return fmt.Errorf("certificate %s with key %s: %w", p.cert, p.key, err)
 	}
-	p.loaded, p.files = &loaded, files
+	p.loaded, p.former, p.files = &loaded, p.loaded, files
 	return nil
 }
 
@@ -103,6 +105,22 @@ func (c *certificates) current() []*tls.Certificate {
 			c.renew(p)
 		}
 		all[i] = p.loaded
+	}
+	return all
+}
+
+// leaves are the certificates that a client may have seen. One that goes on with a
+// session of TLS has seen that of its beginning.
+func (c *certificates) leaves() (all []*x509.Certificate) {
+	for _, cert := range c.current() {
+		all = append(all, cert.Leaf)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, p := range c.pairs {
+		if p.former != nil {
+			all = append(all, p.former.Leaf)
+		}
 	}
 	return all
 }

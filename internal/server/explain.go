@@ -12,7 +12,6 @@ import (
 
 	"usher/internal/account"
 	"usher/internal/admin"
-	"usher/internal/auth"
 	"usher/internal/backend"
 	"usher/internal/config"
 	"usher/internal/route"
@@ -54,10 +53,14 @@ func (h *house) explain(ctx context.Context, r admin.Riddle) (admin.Explanation,
 	ctx, cancel := context.WithTimeout(ctx, explainTime)
 	defer cancel()
 	q, err := h.query(r)
-	if err != nil {
+	e := admin.Explanation{User: r.User, Name: q.Name, Protocol: q.Protocol, PID: os.Getpid(), Verdict: admin.Found}
+	switch {
+	case errors.Is(err, account.ErrRefused): // there can be no such name
+		e.Verdict, e.Why = admin.Refused, err.Error()
+		return e, nil
+	case err != nil:
 		return admin.Explanation{}, err
 	}
-	e := admin.Explanation{User: r.User, Name: q.Name, Protocol: q.Protocol, PID: os.Getpid(), Verdict: admin.Found}
 	q.Trace = &account.Trace{}
 	a, err := h.chain.Lookup(ctx, q)
 	e.Steps = steps(q.Trace)
@@ -91,13 +94,16 @@ func (h *house) query(r admin.Riddle) (account.Query, error) {
 		}
 		q.Remote = netip.AddrPortFrom(addr, 0)
 	}
+	domain := ""
 	for _, l := range h.cfg.Listen {
 		if l.Protocol == r.Protocol {
-			q.Name = auth.Canonical(r.User, l.DefaultDomain)
+			domain = l.DefaultDomain
 			break
 		}
 	}
-	return q, nil
+	var err error
+	q.Name, err = h.names.Canonical(r.User, domain)
+	return q, err
 }
 
 func verdict(err error) string {

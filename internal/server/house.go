@@ -22,8 +22,11 @@ import (
 // in it.
 type house struct {
 	cfg      *config.Config
-	certs    *certificates // towards clients; nil if there are none
-	tls      []*tls.Config // towards clients
+	certs    *certificates   // towards clients; nil if there are none
+	tls      []*tls.Config   // towards clients
+	clients  *auth.Authority // who signs clients' certificates; nil: they are not asked for
+	names    auth.Names      // how clients' names are read
+	auth     *auth.Auth      // over the chain, once it is opened
 	sources  []source
 	opened   []*openSource
 	chain    account.Chain // of those that are opened
@@ -42,11 +45,11 @@ type service struct {
 // sense. Nothing is opened yet.
 func (s *Server) build(cfg *config.Config) (*house, error) {
 	b := &builder{cfg: cfg, refusals: &s.refusals, log: s.log}
-	h := &house{cfg: cfg}
+	h := &house{cfg: cfg, names: b.names(), clients: b.clientAuthority()}
 	backends := backend.New()
 	backends.Own = s.listensOn
 	h.desk = &login.Desk{
-		Mechanisms: b.mechanisms(), Towards: mechanisms,
+		Mechanisms: b.mechanisms(), Towards: those(towards),
 		Limits: s.limits, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
@@ -78,9 +81,10 @@ func (h *house) authenticate(processors int) error {
 	if err != nil {
 		return errors.Join(err, h.chain.Close())
 	}
-	a := auth.New(h.chain, decoy, processors)
+	h.auth = auth.New(h.chain, decoy, processors)
+	h.auth.Names = h.names
 	h.desk.Verifier = func(c *login.Client) sasl.Verifier {
-		return a.Verifier(c.Query(), c.Terms.Domain)
+		return h.auth.Verifier(c.Query(), c.Terms.Domain)
 	}
 	return nil
 }

@@ -18,9 +18,8 @@ import (
 // What this build is made of. A new part is a line here: there is no other
 // registration.
 var (
-	protocols  = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
-	mechanisms = []sasl.Mechanism{sasl.Plain, sasl.Login} // in order of preference
-	accounts   = map[string]account.Driver{
+	protocols = []login.Protocol{imap.Protocol{}, pop3.Protocol{}}
+	accounts  = map[string]account.Driver{
 		"sql":        sql.Driver(embedded.Open),
 		"ldap":       ldap.Driver,
 		"userdb":     userdb.Driver,
@@ -28,5 +27,11 @@ var (
 		"http":       authhttp.Driver,
 		"authdaemon": authdaemon.Driver,
 		"any":        account.AnyoneDriver,
+	}
+
+	mechanisms = []sasl.Mechanism{ // in order of preference
+		sasl.SCRAMSHA256Plus, sasl.SCRAMSHA1Plus, sasl.SCRAMSHA256, sasl.SCRAMSHA1,
+		sasl.CRAMSHA256, sasl.CRAMSHA1, sasl.CRAMMD5, sasl.APOP,
+		sasl.External, sasl.OAuthBearer, sasl.XOAuth2, sasl.Plain, sasl.Login,
 	}
 )

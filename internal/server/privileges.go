@@ -53,7 +53,7 @@ func (s *Server) giveState(uid, gid int) error {
 	}
 	give := []string{dir}
 	for _, e := range entries {
-		ours := strings.HasPrefix(e.Name(), embedded.File) || strings.HasPrefix(e.Name(), ticketFile) || isCache(e.Name())
+		ours := strings.HasPrefix(e.Name(), embedded.File) || strings.HasPrefix(e.Name(), ticketFile) || isCache(e.Name()) || strings.HasPrefix(e.Name(), saltFile)
 		if !ours || !alone(e) {
 			return s.mustOwn(dir, uid, e.Name())
 		}

@@ -59,6 +59,7 @@ func (s *Server) replace(next *house, opened listeners) {
 	s.setBounds()
 	s.keepTickets(next)
 	s.bequeath(old, next)
+	s.keepSalt(next)
 	s.ports.add(opened)
 	s.use(next)
 	s.serve(opened)

@@ -116,6 +116,7 @@ func (s *Server) begin(opened listeners) {
 	s.setBounds()
 	s.keepTickets(s.house.Load())
 	s.house.Load().restore(s.log)
+	s.keepSalt(s.house.Load())
 	s.use(s.house.Load())
 	s.serve(opened)
 	s.announce()

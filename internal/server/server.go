@@ -24,7 +24,6 @@ import (
 	"usher/internal/login"
 	"usher/internal/relay"
 	"usher/internal/route"
-	"usher/internal/sasl"
 	"usher/internal/session"
 	"usher/internal/systemd"
 	"usher/internal/tickets"
@@ -110,41 +109,6 @@ func (b *builder) warn(remedy, key, what string) {
 	if !slices.Contains(b.cfg.Warnings, m) {
 		b.cfg.Warnings = append(b.cfg.Warnings, m)
 	}
-}
-
-// mechanisms are those that clients may use, in the order of the configuration.
-func (b *builder) mechanisms() []sasl.Mechanism {
-	if len(b.cfg.Auth.Mechanisms) == 0 {
-		return mechanisms
-	}
-	var list []sasl.Mechanism
-	for i, name := range b.cfg.Auth.Mechanisms {
-		m, ok := mechanism(name)
-		if !ok {
-			b.wrong("use some of "+mechanismNames(), fmt.Sprintf("auth.mechanisms[%d]", i), "there is no mechanism %q", name)
-		}
-		list = append(list, m)
-	}
-	return list
-}
-
-func mechanism(name string) (sasl.Mechanism, bool) {
-	for _, m := range mechanisms {
-		if m.Name == name {
-			return m, true
-		}
-	}
-	return sasl.Mechanism{}, false
-}
-
-func mechanismNames() (names string) {
-	for i, m := range mechanisms {
-		if i > 0 {
-			names += ", "
-		}
-		names += m.Name
-	}
-	return names
 }
 
 func protocol(name string) login.Protocol {

@@ -79,7 +79,7 @@ func (s source) start(ctx context.Context, state string, log *slog.Logger) (*ope
 		}
 	}
 	o := &openSource{name: s.name, block: s.cfg.Block(), source: src}
-	r := &account.Reader{Name: s.name, Source: src, Keys: s.keys, Set: s.set, Times: s.times()}
+	r := &account.Reader{Name: s.name, Source: src, Keys: s.keys, Set: s.set, Times: s.times(), Answers: answersOf(s.cfg.Type)}
 	d := account.Directory(r)
 	if near, ok := src.(interface{ Nearby() bool }); !ok || !near.Nearby() {
 		o.cache = account.NewCache(r, account.CacheOptions{Times: s.times(), Size: s.cfg.Cache.Size, Log: log, Disk: s.disk(state)})

@@ -10,10 +10,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +46,10 @@ import (
 //	source down                      the account source answers with an error
 //	backend NAME starttls|implicit|refuse|mechanism=M|master=NAME:PASSWORD …
 //	mechanisms PLAIN …               what clients may use
+//	nonce NONCE                      what challenges hold, every time
+//	certified NAME                   under TLS a certificate has shown that the client is NAME
+//	token TOKEN NAME                 an OAuth 2 token and whose it is
+//	names lower                      capitals in names are small letters
 //	full                             the account ann has as many sessions as it may
 //	login_timeout 100ms
 //	idle 100ms
@@ -60,7 +66,9 @@ type stage struct {
 	desk     *login.Desk
 	listener *listen.Listener
 	service  *listen.Service
+	auth     *auth.Auth
 	accounts directory
+	tokens   map[string]string // whose each is
 	anyone   bool
 	down     bool
 }
@@ -89,12 +97,13 @@ func setUp(t *testing.T, p login.Protocol, a *txtar.Archive) *stage {
 		sessions: &session.Registry{}, relay: relay.NewGoroutines(),
 	}
 	log := slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	au := auth.New(s, "{PLAIN}decoy", 2)
+	s.auth = auth.New(s, "{PLAIN}decoy", 2)
+	s.auth.Salt, s.auth.Tokens = []byte("the same in all transcripts"), s.whose
 	s.desk = &login.Desk{
 		Mechanisms: []sasl.Mechanism{sasl.Plain, sasl.Login},
-		Towards:    []sasl.Mechanism{sasl.Plain, sasl.Login},
+		Towards:    all,
 		Verifier: func(c *login.Client) sasl.Verifier {
-			return au.Verifier(account.Query{Protocol: p.Info().Name}, c.Terms.Domain)
+			return s.auth.Verifier(account.Query{Protocol: p.Info().Name}, c.Terms.Domain)
 		},
 		Limits:   &limit.Limits{},
 		Routes:   &route.Table{Ports: map[string]route.Ports{p.Info().Name: {Clear: 1, TLS: 1}}, Backends: map[string]route.Backend{}},
@@ -130,7 +139,7 @@ func (s *stage) configure(t *testing.T, setup string) {
 		words = append(words, "")
 		switch words[0] {
 		case "tls":
-			s.service.Terms.TLS = listen.ServerConfig(&tls.Config{Certificates: []tls.Certificate{certificate()}}, s.service.Protocol)
+			s.service.Terms.TLS = listen.ServerConfig(&tls.Config{Certificates: []tls.Certificate{certificate()}, ClientAuth: tls.RequestClientCert}, s.service.Protocol)
 		case "cleartext":
 			s.service.Terms.Cleartext = map[string]login.Cleartext{"never": login.CleartextNever, "always": login.CleartextAlways}[words[1]]
 		case "domain":
@@ -144,12 +153,15 @@ func (s *stage) configure(t *testing.T, setup string) {
 		case "backend":
 			s.backend(t, words[1], words[2:])
 		case "mechanisms":
-			s.desk.Mechanisms = nil
-			for _, m := range []sasl.Mechanism{sasl.Plain, sasl.Login} {
-				if strings.Contains(line, m.Name) {
-					s.desk.Mechanisms = append(s.desk.Mechanisms, m)
-				}
-			}
+			s.desk.Mechanisms = mechanisms(t, words[1:])
+		case "nonce":
+			s.service.Terms.Nonce = func() string { return words[1] }
+		case "certified":
+			s.service.Terms.Who = func([]*x509.Certificate) ([]string, error) { return words[1:2], nil }
+		case "token":
+			s.tokens = map[string]string{words[1]: words[2]}
+		case "names":
+			s.auth.Names.Letters = auth.LowerLetters
 		case "full":
 			s.desk.Limits.Set(limit.Bounds{SessionsPerUser: 1})
 			if _, err := s.desk.Limits.Session("ann", netip.Addr{}); err != nil {
@@ -163,6 +175,28 @@ func (s *stage) configure(t *testing.T, setup string) {
 			t.Fatalf("setup: %q is no setting", line)
 		}
 	}
+}
+
+// mechanisms finds those with these names.
+func mechanisms(t *testing.T, names []string) (list []sasl.Mechanism) {
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(m sasl.Mechanism) bool { return m.Name == name })
+		switch {
+		case i >= 0:
+			list = append(list, all[i])
+		case name != "":
+			t.Fatalf("setup: there is no mechanism %q", name)
+		}
+	}
+	return list
+}
+
+// whose is the provider of tokens.
+func (s *stage) whose(_ context.Context, token string) ([]string, error) {
+	if name, ok := s.tokens[token]; ok {
+		return []string{name}, nil
+	}
+	return nil, &sasl.TokenRefusal{Scope: "mail", Err: fmt.Errorf("%w: this token is nobody's", account.ErrRefused)}
 }
 
 // fields reads FIELD=VALUE words; "+" stands for a blank.

@@ -116,6 +116,35 @@ func (trusting) Password(_ context.Context, _, authn, password string) (sasl.Ide
 	return sasl.Identity{Account: &account.Account{Name: authn}, Password: password}, nil
 }
 
+func (trusting) Answer(_ context.Context, authn string, _ account.Answer) (sasl.Identity, error) {
+	return trusted(authn)
+}
+
+func (trusting) Token(_ context.Context, name, _ string) (sasl.Identity, error) { return trusted(name) }
+
+func (trusting) Certificate(_ context.Context, _ string, names []string) (sasl.Identity, error) {
+	return trusted(names[0])
+}
+
+func (trusting) SCRAM(_ context.Context, _, authn string) (sasl.Prover, error) {
+	return prover(authn), nil
+}
+
+// trusted is somebody whose password a backend need not be shown.
+func trusted(name string) (sasl.Identity, error) {
+	return sasl.Identity{Account: &account.Account{Name: name}, Password: "secret", Proven: true}, nil
+}
+
+// prover takes any proof for this name.
+type prover string
+
+func (prover) Salt() ([]byte, int) { return []byte("salt"), 1 }
+
+func (p prover) Prove(context.Context, string, string, []byte) (sasl.Identity, []byte, error) {
+	id, err := trusted(string(p))
+	return id, []byte("own"), err
+}
+
 // refusing is a backend to which every password is wrong.
 type refusing struct{ asked *int }
 
@@ -127,7 +156,7 @@ func (r refusing) Open(context.Context, route.Target, func(context.Context, *wir
 // closedDesk lets nobody in. asked counts the logins that it was asked for.
 func closedDesk() (d *login.Desk, asked *int) {
 	asked = new(int)
-	mechanisms := []sasl.Mechanism{sasl.Plain, sasl.Login}
+	mechanisms := all
 	return &login.Desk{
 		Mechanisms: mechanisms, Towards: mechanisms,
 		Verifier: func(*login.Client) sasl.Verifier { return trusting{} },
@@ -140,6 +169,12 @@ func closedDesk() (d *login.Desk, asked *int) {
 // clientBounds are those of package listen.
 var clientBounds = wire.Bounds{Bytes: 64 << 10, Lines: 200}
 
+// all are the mechanisms of clients, and towards servers.
+var all = []sasl.Mechanism{
+	sasl.Plain, sasl.Login, sasl.CRAMMD5, sasl.CRAMSHA1, sasl.CRAMSHA256, sasl.SCRAMSHA1, sasl.SCRAMSHA256, sasl.SCRAMSHA1Plus, sasl.SCRAMSHA256Plus,
+	sasl.External, sasl.OAuthBearer, sasl.XOAuth2, sasl.APOP,
+}
+
 // Serve plays what a client says against a desk that lets nobody in. It returns
 // what the client heard and how many logins the desk was asked for.
 func Serve(t testing.TB, proto login.Protocol, says string) (heard []string, asked int) {
@@ -148,7 +183,7 @@ func Serve(t testing.TB, proto login.Protocol, says string) (heard []string, ask
 	p := Record(says)
 	c := &login.Client{
 		Conn: wire.New(p, clientBounds), Protocol: proto,
-		Terms: login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways},
+		Terms: login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways, Nonce: func() string { return "nonce" }},
 	}
 	_ = proto.Serve(context.Background(), c, d)
 	_ = c.Conn.Close()
@@ -189,6 +224,11 @@ func Ticket(user, password string, how byte) login.Ticket {
 		t.Mechanism = &sasl.Plain
 	case 2:
 		t.Mechanism = &sasl.Login
+	case 3:
+		t.Mechanism = &all[int(how>>3)%len(all)]
+		if t.Mechanism.Enter == nil {
+			t.Mechanism = nil
+		}
 	}
 	return t
 }

@@ -94,7 +94,7 @@ func (s *stage) client(t *testing.T, script string) string {
 		t.Fatal(err)
 	}
 	p := &party{conn: nc, in: bufio.NewReader(nc), says: "C", tls: func(nc net.Conn) *tls.Conn {
-		return tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
+		return tls.Client(nc, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{certificate()}})
 	}}
 	defer p.close()
 	lines := strings.Split(script, "\n")

@@ -87,17 +87,19 @@ func lookup(t *testing.T, s account.Source, name, protocol string) (*account.Acc
 
 func TestTheFieldsOfARecordReachTheAccount(t *testing.T) {
 	t.Parallel()
-	s := openText(t, "ann\tuid=1000|gid=100|home=/home/ann|mail=/m/ann|quota=1000000S|gecos=A|options=disablepop3,mailhost=a.example.org,port=1143|nologin|x=1|x=2||hmac-md5pw=abc|imap-hmac-sha1pw=def|esmtppw=no\n")
+	s := openText(t, "ann\tuid=1000|gid=100|home=/home/ann|mail=/m/ann|quota=1000000S|gecos=A|options=disablepop3,mailhost=a.example.org,port=1143|nologin|x=1|x=2||hmac-md5pw=d06d4e1b26fccaa4b0b61801132340a354b21152711fb604ca3e035e7015116b|imap-hmac-sha1pw=72724befb173b1ee5f79c09801b9b15e11d805fe02b49c1d1d00921723b52bcb862c04fa52876446|esmtppw=no\n")
 	a, err := lookup(t, s, "ann", "imap")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]string{
 		"uid": "1000", "gid": "100", "home": "/home/ann", "mail": "/m/ann", "quota": "1000000S", "gecos": "A", "x": "1",
-		"hmac-md5pw": "abc", "imap-hmac-sha1pw": "def",
 	}
 	if !reflect.DeepEqual(a.Attrs, want) {
 		t.Errorf("attributes %v, want %v", a.Attrs, want)
+	}
+	if len(a.States) != 2 || len(a.Stored("imap")) != 2 {
+		t.Errorf("for challenges there is %v", a.States)
 	}
 	if a.Place.Port != 1143 || a.Place.Hosts[0] != "a.example.org" || a.Denied == nil || a.Access.Disabled[0] != "pop3" {
 		t.Errorf("%+v", a)

@@ -1,0 +1,67 @@
+package login
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"usher/internal/sasl"
+)
+
+// What a client may use depends on its connection: some mechanisms show the password,
+// some are nothing without TLS or without a certificate.
+
+// Offered are the mechanisms that this client may use now.
+func (d *Desk) Offered(c *Client) []sasl.Mechanism {
+	return slices.DeleteFunc(slices.Clone(d.Mechanisms), func(m sasl.Mechanism) bool { return m.Command || c.may(m) != nil })
+}
+
+// Offers tells whether this client may use a mechanism now.
+func (d *Desk) Offers(c *Client, mechanism string) bool {
+	_, err := d.mechanism(c, mechanism)
+	return err == nil
+}
+
+func (d *Desk) mechanism(c *Client, name string) (sasl.Mechanism, error) {
+	for _, m := range d.Mechanisms {
+		if m.Name == name {
+			return m, c.may(m)
+		}
+	}
+	return sasl.Mechanism{}, &Refusal{Reason: Unsupported, Err: fmt.Errorf("mechanism %.40q is not offered", name)}
+}
+
+// may tells why a client may not use a mechanism; nil: it may.
+func (c *Client) may(m sasl.Mechanism) error {
+	switch {
+	case m.Clear && !c.Secured():
+		return &Refusal{Reason: NeedsTLS, Err: fmt.Errorf("%s without TLS", m.Name)}
+	case m.Bound && c.Conn.TLS() == nil:
+		return &Refusal{Reason: Unsupported, Err: fmt.Errorf("%s without TLS, to which it is bound", m.Name)}
+	case m.Proven:
+		if _, err := c.who(); err != nil {
+			return &Refusal{Reason: Unsupported, Err: fmt.Errorf("%s: %w", m.Name, err)}
+		}
+	}
+	return nil
+}
+
+var errNoCertificate = errors.New("the client has shown no certificate")
+
+// who are the names that the client's certificate proves.
+func (c *Client) who() ([]string, error) {
+	state := c.Conn.TLS()
+	if c.Terms.Who == nil || state == nil || len(state.PeerCertificates) == 0 {
+		return nil, errNoCertificate
+	}
+	return c.Terms.Who(state.PeerCertificates)
+}
+
+// Channel is what mechanisms must know of a client's connection.
+func (d *Desk) Channel(c *Client) sasl.Channel {
+	return sasl.Channel{
+		Host: c.Terms.Hostname, TLS: c.Conn.TLS(), Certificates: c.Terms.Certificates, Nonce: c.Terms.Nonce,
+		Who:    c.who,
+		Offers: func(mechanism string) bool { return d.Offers(c, mechanism) },
+	}
+}
