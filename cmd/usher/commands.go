@@ -7,6 +7,6 @@ import "github.com/spf13/cobra"
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		serveCommand(), checkCommand(), accountCommand(), hashCommand(), demoCommand(), manCommand(), versionCommand(),
-		explainCommand(), whoCommand(), kickCommand(), statusCommand(), reloadCommand(), upgradeCommand(), stopCommand(),
+		explainCommand(), whoCommand(), kickCommand(), penaltyCommand(), statusCommand(), reloadCommand(), upgradeCommand(), stopCommand(),
 	}
 }

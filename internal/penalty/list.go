@@ -35,7 +35,7 @@ func (p *Penalties) List() (list []Penalty) {
 		}
 	}
 	slices.SortFunc(list, func(a, b Penalty) int {
-		return cmp.Or(cmp.Compare(b.Guesses, a.Guesses), a.Network.Compare(b.Network), strings.Compare(a.User, b.User))
+		return cmp.Or(cmp.Compare(b.Guesses, a.Guesses), strings.Compare(a.User, b.User), a.Network.Compare(b.Network))
 	})
 	return list
 }

@@ -23,6 +23,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"usher/internal/recent"
@@ -51,6 +52,7 @@ const (
 type Penalties struct {
 	secret secret
 	seed   maphash.Seed
+	spread atomic.Int64 // nanoseconds: see chance
 
 	mu       sync.Mutex
 	terms    Terms
@@ -64,7 +66,8 @@ type Penalties struct {
 
 // New returns Penalties that remember nothing.
 func New(t Terms) *Penalties {
-	p := &Penalties{secret: newSecret(), seed: maphash.MakeSeed(), terms: t}
+	p := &Penalties{secret: newSecret(), seed: maphash.MakeSeed()}
+	p.Set(t)
 	p.networks.Most, p.users.Most, p.friends.Most, p.wrong.Most = networksKnown, usersKnown, friendsKnown, wrongKnown
 	return p
 }
@@ -74,6 +77,7 @@ func (p *Penalties) Set(t Terms) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.terms = t
+	p.spread.Store(int64(t.Step / 20))
 }
 
 // off tells whether there are no penalties.
@@ -99,24 +103,35 @@ func (p *Penalties) Begin(ctx context.Context, from netip.Prefix, name string, w
 			return t, err
 		}
 		waits()
-		if err := sleep(ctx, wait, change); err != nil {
+		if err := p.sleep(ctx, wait, change); err != nil {
 			p.giveUp(&t)
 			return Try{}, err
 		}
 	}
 }
 
-// sleep waits for a time, a change, or ctx.
-func sleep(ctx context.Context, wait time.Duration, change <-chan struct{}) error {
+// sleep waits for a time, for a change, or for ctx.
+func (p *Penalties) sleep(ctx context.Context, wait time.Duration, change <-chan struct{}) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-change:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	for {
+		select {
+		case <-timer.C:
+			return nil
+		case <-change:
+			timer.Reset(p.chance())
+			change = nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
-	return nil
+}
+
+// chance is how much later than he may one who waits looks again. So chance takes the
+// next of those who wait: many honest ones are not kept out by one who always was
+// there before them.
+func (p *Penalties) chance() time.Duration {
+	return rand.N(max(1, time.Duration(p.spread.Load())))
 }
 
 // enter lets a try go, or says how long it has to wait at least, unless there is a
@@ -136,8 +151,8 @@ func (p *Penalties) enter(t *Try) (wait time.Duration, change <-chan struct{}, e
 	case t.network == nil:
 		t.network = p.networkOf(t.from)
 	}
-	at := p.opens(t.network, t.name, now)
-	if !at.After(now) {
+	at := later(now, p.opens(t.network, t.name, now))
+	if at.Equal(now) && (t.waits() || t.network.waiting == 0) { // nobody passes those who wait
 		p.unline(t)
 		t.looked = true
 		t.network.begin(now)
@@ -146,7 +161,7 @@ func (p *Penalties) enter(t *Try) (wait time.Duration, change <-chan struct{}, e
 	if err := p.line(t, now); err != nil {
 		return 0, nil, err
 	}
-	return min(at.Sub(now), t.until.Sub(now)) + p.chance(), t.network.next(), nil
+	return min(at.Sub(now), t.until.Sub(now)) + p.chance() + 1, t.network.next(), nil
 }
 
 // opens is when a stranger may try a name from a network.
@@ -158,15 +173,10 @@ func (p *Penalties) opens(n *network, name string, now time.Time) time.Time {
 	return at
 }
 
-// chance is how much later one who waits looks again than he might. Of those who wait
-// for a network to open, chance takes the next: many honest ones are not kept out by
-// one who always was here before.
-func (p *Penalties) chance() time.Duration { return rand.N(p.terms.Step/20 + 1) }
-
 // line puts a try among those who wait, for a while.
 func (p *Penalties) line(t *Try, now time.Time) error {
 	switch {
-	case t.until.IsZero():
+	case !t.waits():
 		if p.waiting >= p.terms.Waiting || t.network.waiting >= max(1, p.terms.Waiting/4) {
 			return ErrTooMany
 		}
@@ -181,7 +191,7 @@ func (p *Penalties) line(t *Try, now time.Time) error {
 }
 
 func (p *Penalties) unline(t *Try) {
-	if !t.until.IsZero() {
+	if t.waits() {
 		t.until = time.Time{}
 		t.network.waiting--
 		p.waiting--

@@ -17,6 +17,9 @@ type Try struct {
 	until   time.Time // it waits no longer; zero: it does not wait
 }
 
+// waits tells whether it stands in line.
+func (t *Try) waits() bool { return !t.until.IsZero() }
+
 // Void says that nobody could tell.
 func (t *Try) Void() { t.end(func(time.Time) { t.release(false) }) }
 
