@@ -10,6 +10,7 @@ const (
 	patient    = 5                // guesses after which a network, or a name, is closed for longer each time
 	severe     = 12               // guesses that count
 	forget     = 10 * time.Minute // for one guess less
+	many       = 10               // who wait at one network
 	mostTrust  = 100              // friends that count
 	calm       = 20               // guesses from networks without friends, in the whole house: with more it is besieged
 	mostGrudge = 2 * calm         // … that count
@@ -51,9 +52,15 @@ func (n *network) opens(t Terms, siege bool, now time.Time) (at time.Time) {
 		at = n.began.Add(t.Step)
 	}
 	if level > 0 {
-		at = later(at, n.guessed.Add(t.pause(level, siege)))
+		at = later(at, n.guessed.Add(n.share(t.pause(level, siege))))
 	}
 	return later(at, now)
+}
+
+// share makes a pause shorter where many wait: they are an office rather than
+// attackers, and if not, none of them gets more than he would.
+func (n *network) share(pause time.Duration) time.Duration {
+	return pause * many / time.Duration(max(many, n.waiting))
 }
 
 // pause is for how long a guess closes what has so many.

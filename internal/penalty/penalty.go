@@ -183,6 +183,9 @@ func (p *Penalties) line(t *Try, now time.Time) error {
 		t.until = now.Add(p.terms.Most + p.terms.Most/5) // another may be first
 		t.network.waiting++
 		p.waiting++
+		if w := t.network.waiting; w > many && w&(w-1) == 0 { // twice as many: it opens sooner
+			t.network.wake()
+		}
 	case !now.Before(t.until):
 		p.unline(t)
 		return ErrTooMany
