@@ -218,7 +218,6 @@ func TestEverythingIsGivenBack(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	addr := func() netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, byte(r.IntN(5))}) }
 	var in []*guest
-	leaving := 0
 	for range 100_000 {
 		switch n := len(in); {
 		case n == 0 || r.IntN(3) == 0:
@@ -236,7 +235,7 @@ func TestEverythingIsGivenBack(t *testing.T) {
 			in[i].Release()
 			in = append(in[:i], in[i+1:]...)
 		}
-		leaving = 0
+		leaving := 0
 		for _, g := range in {
 			if g.asked {
 				leaving++

@@ -213,6 +213,7 @@ func (a *Admission) Join() error {
 		ID: c.ID, Account: a.who.Account.Name, Protocol: c.Protocol.Info().Name,
 		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(),
 	}
+	c.Place.Release() // the session has one: whoever hears that he is in does not take two
 	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
 		a.release()
 		_ = a.backend.Close()
