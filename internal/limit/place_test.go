@@ -269,7 +269,7 @@ func TestAMillionAddressesAreForgotten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i%10 == 0 {
+		if i%100 == 0 {
 			release, err := l.Session("ann", addr)
 			if err != nil {
 				t.Fatal(err)

@@ -77,7 +77,7 @@ func (p *Penalties) Set(t Terms) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.terms = t
-	p.spread.Store(int64(t.Step / 20))
+	p.spread.Store(int64(t.Step / 100))
 }
 
 // off tells whether there are no penalties.
