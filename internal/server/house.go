@@ -11,6 +11,7 @@ import (
 	"usher/internal/auth"
 	"usher/internal/backend"
 	"usher/internal/config"
+	"usher/internal/limit"
 	"usher/internal/listen"
 	"usher/internal/login"
 	"usher/internal/password"
@@ -27,6 +28,7 @@ type house struct {
 	sources  []source
 	opened   []*openSource
 	chain    account.Chain // of those that are opened
+	networks limit.Networks
 	desk     *login.Desk
 	services []service
 }
@@ -47,9 +49,11 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 	backends.Own = s.listensOn
 	h.desk = &login.Desk{
 		Mechanisms: b.mechanisms(), Towards: mechanisms,
-		Limits: s.limits, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
+		Name:   func(c *login.Client, name string) string { return auth.Canonical(name, c.Terms.Domain) },
+		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
+	h.networks = b.networks()
 	b.listeners(h)
 	b.accounts(h)
 	return h, config.Join(b.mistakes)
