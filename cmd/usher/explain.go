@@ -75,7 +75,7 @@ func explain(cmd *cobra.Command, flags *adminFlags, r admin.Riddle) (admin.Expla
 func verdict(e admin.Explanation) error {
 	switch {
 	case e.Verdict == admin.CannotTell:
-		return errors.New(e.Why)
+		return fmt.Errorf("%s: %s", e.Name, e.Verdict)
 	case e.Verdict != admin.Found:
 		return no("%s: %s", e.Name, e.Verdict)
 	}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // TestExamples checks doc/examples as an administrator would, who has put the
-// certificates where they say.
+// certificates and secrets where they say.
 func TestExamples(t *testing.T) {
 	files, err := filepath.Glob("../../doc/examples/*.toml")
 	if err != nil || len(files) == 0 {
@@ -41,6 +42,7 @@ func check(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	putFiles(t, file)
+	putSecrets(t, filepath.Dir(file), text)
 	var out, complaints strings.Builder
 	root := newRoot()
 	root.SetArgs([]string{"check", "-c", file})
@@ -69,6 +71,17 @@ func putFiles(t *testing.T, file string) {
 			continue
 		}
 		if err := demo.WriteCertificate(string(p.Cert), string(p.Key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// putSecrets makes the files with secrets that account sources name.
+func putSecrets(t *testing.T, dir, text string) {
+	t.Helper()
+	secrets := map[string]string{"dsn": "host=db dbname=mail user=usher", "password": "secret", "secret_header": "X-Token: secret"}
+	for _, m := range regexp.MustCompile(`(?m)^ *(\w+)_file *= *['"](.+?)['"]`).FindAllStringSubmatch(text, -1) {
+		if err := os.WriteFile(filepath.Join(dir, m[2]), []byte(secrets[m[1]]), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

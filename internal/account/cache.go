@@ -12,8 +12,8 @@ import (
 // the source said, lets many who ask the same ask it once, and answers from memory
 // while the source cannot.
 //
-// Read Lookup first. What is remembered, and how it is forgotten, stands in
-// remembered.go; how questions are shared in asking.go; what outlives the process in
+// Read Lookup first. How questions are shared stands in asking.go; what is remembered,
+// and how it is forgotten, in remembered.go and store.go; what outlives the process in
 // disk.go.
 type Cache struct {
 	reader *Reader

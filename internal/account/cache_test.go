@@ -210,6 +210,10 @@ func TestAnAccountThatIsWrongIsNotServedFromMemory(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
+		s.says(nil, errors.New("down"))
+		if a, err := lookup(t, c, "ann"); err == nil {
+			t.Errorf("in an outage after that she lives on %v", a.Place.Hosts)
+		}
 		if list := strings.Join(l.lines(), ""); list != "" {
 			t.Errorf("an outage was logged: %q", list)
 		}

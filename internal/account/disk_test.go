@@ -176,6 +176,31 @@ func TestAChangedPasswordIsChangedOnTheDisk(t *testing.T) {
 	}
 }
 
+func TestAHashIsOfThePasswordThatWasRightLast(t *testing.T) {
+	s := &scripted{}
+	s.does(func(context.Context, account.Query) (account.Record, error) {
+		return account.Record{Proof: bound{"new"}}, nil
+	})
+	c, _ := process(t, s, account.CacheOptions{Times: usual, Disk: diskIn(t.TempDir())})
+	a, _ := login(t, c, "ann", "old")
+	if !account.Learned(a) {
+		t.Fatal("no hash is learned")
+	}
+	c.Rest() // and learns no more
+	a.Memory.Keep(a.Proof, "new")
+	if h := account.LastHash(a); h != "" {
+		t.Errorf("with the new password comes the hash of the old one: %s", h)
+	}
+	account.LearnLate(a, "old")
+	if h := account.LastHash(a); h != "" {
+		t.Errorf("the hash of the old one comes late, and is taken: %s", h)
+	}
+	account.LearnLate(a, "new")
+	if h := account.LastHash(a); h != "hash of new" {
+		t.Errorf("the hash of the new one: %s", h)
+	}
+}
+
 func TestAFlushReachesTheDiskAtOnce(t *testing.T) {
 	dir, s := t.TempDir(), &scripted{}
 	s.says(account.Fields{"password": bcrypt}, nil)
@@ -328,7 +353,14 @@ func TestWhoRestsLeavesTheFileAlone(t *testing.T) {
 	old.Rest()
 	_, _ = login(t, old, "carl", "grüße")
 	next.Flush("ann")
+	is, err := os.Stat(d.File)
+	if err != nil {
+		t.Fatal(err)
+	}
 	old.Flush("bob")
+	if now, err := os.Stat(d.File); err != nil || !os.SameFile(is, now) {
+		t.Error("who rests has written")
+	}
 	endOld()
 	_, _ = login(t, next, "bob", "grüße")
 	next.Save()
@@ -392,6 +424,8 @@ func FuzzRestore(f *testing.F) {
 		a, ok := r.RestoreRecord(k)
 		switch {
 		case !ok:
+		case !open && hash == "":
+			t.Error("an account without any proof")
 		case !open && (a.Proof == nil || a.Proof.Identity() != hash):
 			t.Errorf("the proof of a record with hash %q is %v", hash, a.Proof)
 		case a.Proof == nil && (a.Place.Password != "" || a.Place.Master != ""):

@@ -19,6 +19,18 @@ func Learned(a *Account) bool {
 	return false
 }
 
+// LastHash is the slow hash that is known of the account's password; "": none.
+func LastHash(a *Account) string { return a.Memory.hash(a.Proof) }
+
+// LearnLate is what happens when the hash of a password that was right comes late.
+func LearnLate(a *Account, password string) {
+	m := a.Memory
+	m.learned(lesson{m, m.of(a.Proof, password), m.home.secret.digest(a.Proof.Identity()), password}, "hash of "+password)
+}
+
+// RememberedName is the name that a memory holds.
+func RememberedName(a *Account) string { return a.Memory.name }
+
 // Save writes what is to outlive the process, now.
 func (c *Cache) Save() { c.disk.touch(); c.disk.save() }
 

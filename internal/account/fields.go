@@ -139,17 +139,30 @@ func (f Fields) canonical() Fields {
 			c[to] = f[name]
 		}
 	}
-	options := c["options"]
-	if options == "" {
-		return c
-	}
-	delete(c, "options")
-	for name, value := range Options(options) {
-		if to := FieldName(name); c[to] == "" {
-			c[to] = value
+	if options := c["options"]; options != "" {
+		delete(c, "options")
+		for name, value := range Options(options) {
+			if to := FieldName(name); c[to] == "" {
+				c[to] = value
+			}
 		}
 	}
+	if hosts := c["host"]; strings.Contains(hosts, "/") {
+		c["host"] = unmasked(hosts)
+	}
 	return c
+}
+
+// unmasked cuts the network mask off, which PostgreSQL adds to an inet that becomes
+// text: a host is what a backend may be called, and what templates make names of.
+func unmasked(hosts string) string {
+	list := strings.Split(hosts, ",")
+	for i, host := range list {
+		if p, err := netip.ParsePrefix(strings.TrimSpace(host)); err == nil {
+			list[i] = p.Addr().String()
+		}
+	}
+	return strings.Join(list, ",")
 }
 
 // Options takes Courier's list "name=value,name=value" apart. A name alone means

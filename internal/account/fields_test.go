@@ -24,6 +24,8 @@ func TestFieldsMakeAnAccount(t *testing.T) {
 		{"own name before alias", Fields{"host": "a", "mailhost": "b", "place": "c"}, Account{Name: "asked", Place: Place{Hosts: []string{"a"}}}},
 		{"aliases in order", Fields{"place": "c", "mailhost": "b"}, Account{Name: "asked", Place: Place{Hosts: []string{"b"}}}},
 		{"an empty field is none", Fields{"host": "", "mailhost": "b", "port": "", "password": ""}, Account{Name: "asked", Place: Place{Hosts: []string{"b"}}}},
+		{"SQL's inet as text", Fields{"options": "mailhost=192.0.2.1/32"}, Account{Name: "asked", Place: Place{Hosts: []string{"192.0.2.1"}}}},
+		{"several of them", Fields{"host": "192.0.2.1/32, 2001:DB8::1/64,a/b"}, Account{Name: "asked", Place: Place{Hosts: []string{"192.0.2.1", "2001:db8::1", "a/b"}}}},
 		{"nopassword", Fields{"password": "whatever", "nopassword": "y"}, Account{Name: "asked"}},
 		{"place", Fields{"host": "a, b:143,", "port": "993", "ssl": "any-cert", "destuser": "u", "proxy_mech": "PLAIN", "proxy_timeout": "30"}, Account{
 			Name:  "asked",

@@ -106,11 +106,16 @@ func (r *Reader) account(rec Record, q Query) (found, error) {
 	return found{a, fields}, err
 }
 
+// A wrongRow is an answer of which no account can be made.
+type wrongRow struct{ error }
+
+func (w wrongRow) Unwrap() error { return w.error }
+
 // make makes an account of its fields.
 func (r *Reader) make(fields Fields, asked string, p Proof) (*Account, error) {
 	a, err := fields.account(asked, p)
 	if err != nil {
-		return nil, Final(err)
+		return nil, Final(wrongRow{err})
 	}
 	a.Source = r.Name
 	a.Memory = r.remembers().of(a.Name)

@@ -186,6 +186,51 @@ func TestMoreAccountsThanThereIsRoomFor(t *testing.T) {
 	}
 }
 
+func TestAFlushHoldsForATraceOnItsWay(t *testing.T) {
+	s := &scripted{}
+	s.slowlySays(ann)
+	in(t, s, account.CacheOptions{Times: usual}, func(t *testing.T, c *account.Cache) {
+		var all sync.WaitGroup
+		all.Go(func() { _, _ = c.Lookup(t.Context(), account.Query{Name: "ann", Trace: &account.Trace{}}) })
+		time.Sleep(time.Second / 2)
+		c.Flush("ann")
+		all.Wait()
+		if n := c.Stats(); n.Entries != 0 {
+			t.Errorf("%+v", n)
+		}
+	})
+}
+
+func TestAnAnswerDoesNotReplaceANewerOne(t *testing.T) {
+	s := &scripted{}
+	s.slowlySays(ann)
+	in(t, s, account.CacheOptions{Times: usual}, func(t *testing.T, c *account.Cache) {
+		var all sync.WaitGroup
+		all.Go(func() {
+			_, _ = c.Lookup(t.Context(), account.Query{Name: "ann", Protocol: "imap", Trace: &account.Trace{}})
+		})
+		time.Sleep(time.Second / 2)
+		s.says(account.Fields{"host": "west"}, nil)
+		_, _ = lookup(t, c, "ann")
+		all.Wait()
+		if a, err := lookup(t, c, "ann"); err != nil || a.Place.Hosts[0] != "west" {
+			t.Errorf("%+v, %v", a, err)
+		}
+	})
+}
+
+// A login that is on its way after a reload has the memory of before.
+func TestAFlushReachesWhatWasTakenOver(t *testing.T) {
+	s := &scripted{}
+	s.says(ann, nil)
+	before, after := cached(t, s, account.CacheOptions{Times: usual}), cached(t, s, account.CacheOptions{Times: usual})
+	a, _ := login(t, before, "ann", "secret")
+	after.Inherit(before)
+	if n := after.Flush("ann"); n != 1 || a.Memory.Knows(a.Proof, "secret", true) {
+		t.Errorf("%d entries are flushed, the password is known: %v", n, a.Memory.Knows(a.Proof, "secret", true))
+	}
+}
+
 // An answer that is on its way through a check when its account is flushed does not
 // come back with the password.
 func TestARightPasswordBringsNothingBack(t *testing.T) {

@@ -1,6 +1,7 @@
 package account_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -161,6 +162,43 @@ func TestAPasswordDoesNotStayWithTheName(t *testing.T) {
 		}
 		if unsafe.StringData(a.Name) == unsafe.StringData(line[1:4]) {
 			t.Error("the account holds what the client has sent")
+		}
+	}
+	near := &account.Reader{Name: "test", Source: s}
+	a, err := near.Lookup(t.Context(), account.Query{Name: line[1:4]})
+	if err != nil || unsafe.StringData(account.RememberedName(a)) == unsafe.StringData(line[1:4]) {
+		t.Errorf("the memory of a source that is near holds what the client has sent, or %v", err)
+	}
+}
+
+func TestOnePasswordSaysNothingOfAnother(t *testing.T) {
+	s := door(map[string]string{"ann": "old"})
+	in(t, s, account.CacheOptions{Times: usual}, func(t *testing.T, c *account.Cache) {
+		before, _ := login(t, c, "ann", "old")
+		s.opens(map[string]string{"ann": "new"})
+		after, err := c.Lookup(t.Context(), account.Query{Name: "ann", Protocol: "imap", Password: "new"})
+		if err != nil || before.Memory != after.Memory {
+			t.Fatal(err)
+		}
+		if after.Memory.Knows(after.Proof, "old", false) || after.Memory.Knows(after.Proof, "old", true) {
+			t.Error("the old password is right for an account whose source has seen the new one")
+		}
+	})
+}
+
+// What is asked for many must not depend on what one has shown.
+func TestASourceThatDoesNotLookAtPasswordsSeesNone(t *testing.T) {
+	s := &scripted{}
+	s.does(func(_ context.Context, q account.Query) (account.Record, error) {
+		if q.Password != "" || q.Answer != nil {
+			t.Errorf("it sees %q and %v", q.Password, q.Answer)
+		}
+		return account.Record{Fields: ann}, nil
+	})
+	c := cached(t, s, account.CacheOptions{Times: usual})
+	for _, tr := range []*account.Trace{nil, {}} {
+		if _, err := c.Lookup(t.Context(), account.Query{Name: "ann", Password: "secret", Answer: &account.Answer{}, Fresh: true, Trace: tr}); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -143,16 +143,15 @@ func possible(s string, most int) bool {
 // already; nil if only the backend can tell.
 func (a *Auth) check(ctx context.Context, acct *account.Account, password string) error {
 	p := acct.Proof
-	if h, isHash := p.(account.Hashed); isHash && !h.Slow() {
-		return a.ask(ctx, p, password) // sooner done than remembered
-	}
-	if p == nil || acct.Memory.Knows(p, password, false) {
+	h, isHash := p.(account.Hashed)
+	fast := isHash && !h.Slow() // sooner done than remembered
+	if p == nil || !fast && acct.Memory.Knows(p, password, false) {
 		return nil
 	}
 	err := a.ask(ctx, p, password)
 	switch {
 	case err == nil:
-		acct.Memory.Keep(p, password)
+		acct.Memory.Keep(p, password) // also of a fast hash: on the disk only a slow one may stand
 	case errors.Is(err, account.ErrRefused):
 		acct.Memory.Refuse(p, password)
 	case acct.Memory.Knows(p, password, true):

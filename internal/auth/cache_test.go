@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -205,4 +206,29 @@ type slowOffice struct{ *office }
 func (o slowOffice) Ask(ctx context.Context, q account.Query) (account.Record, error) {
 	time.Sleep(50 * time.Millisecond)
 	return o.office.Ask(ctx, q)
+}
+
+// Most directories have fast hashes, which never stand on a disk: what stands there is
+// made of the password of a login.
+func TestARestartInAnOutageLocksNobodyOut(t *testing.T) {
+	o, dir := &office{}, t.TempDir()
+	login := func(wait time.Duration) error {
+		c := account.NewCache(&account.Reader{Name: "office", Source: o, Times: memory}, account.CacheOptions{
+			Times: memory, Disk: &account.Disk{File: filepath.Join(dir, "cache"), Key: filepath.Join(dir, "key"), MakeKey: true},
+		})
+		defer c.Close()
+		c.Restore()
+		c.Keep()
+		_, err := New(c, "{PLAIN}decoy", 2).Verifier(account.Query{Protocol: "imap"}, "").Password(t.Context(), "", "ann", "secret")
+		time.Sleep(wait) // the hash is made after the login
+		return err
+	}
+	err := errNoAnswer
+	for wait := 100 * time.Millisecond; err != nil && wait < 10*time.Second; wait *= 2 {
+		o.become(map[string]string{"ann": "secret"}, nil)
+		is(t, "before", login(wait), nil)
+		o.become(nil, errNoAnswer)
+		err = login(0)
+	}
+	is(t, "after", err, nil)
 }

@@ -69,7 +69,8 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 	open := a.judge(err)
 	if err != nil {
 		d.logRefusal(a, err)
-		if ReasonOf(err) == BadLogin {
+		switch ReasonOf(err) {
+		case BadLogin, CannotTell: // in an outage too: who is remembered could be told apart, and guessed at
 			_ = c.Conn.Flush() // what was answered before need not wait
 			a.asked = a.asked.Add(slept(c.staying(ctx), time.Until(open)))
 			d.pace.wait(ctx, a.asked, d.delay(a, err), a.stop.Addr != "")

@@ -180,9 +180,14 @@ func TestAnUnknownNameAndAWrongPasswordTakeEquallyLong(t *testing.T) {
 				t.Errorf("%s: %v", name, took)
 			}
 		}
-		s.verifier(failing(errors.New("down"))) // whoever it is: no need to wait
-		if took := elapsed(t, s); took != 0 {
-			t.Errorf("cannot tell: %v", took)
+		// While a source is down, the password of somebody who is remembered is checked.
+		for name, v := range map[string]verify{
+			"new": failing(errors.New("down")), "remembered": slow(300*time.Millisecond, failing(errors.New("down"))),
+		} {
+			s.verifier(v)
+			if took := elapsed(t, s); took != 2*time.Second {
+				t.Errorf("cannot tell, %s: %v", name, took)
+			}
 		}
 	})
 }

@@ -167,7 +167,7 @@ func schemeOf(hash string) string {
 	return "crypt(3)"
 }
 
-const wrongPassword = "wrongPassword"
+const wrongPassword = "wrong"
 
 func (h *house) verify(ctx context.Context, a *account.Account, clear string) string {
 	if a.Proof == nil {

@@ -23,7 +23,7 @@ import (
 // settings are the keys of an [[accounts]] block with type = "http".
 type settings struct {
 	// URL are the services, asked in this order. All know the same accounts.
-	URL []string `toml:"url" required:"true"`
+	URL []string `toml:"url" as:"list" required:"true"`
 	// Header goes with each request.
 	Header map[string]string `toml:"header"`
 	// SecretHeader is one more, "Name: value", that nobody else shall see; each line
