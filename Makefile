@@ -52,7 +52,7 @@ golden:
 doc:
 	$(GO) run ./internal/config/manual > doc/config.md
 
-# 2,000 idle sessions and 200 logins a second for a minute.
+# 2,000 idle sessions and 200 logins a second for a minute; 200 attackers for another.
 soak:
 	$(GO) test -count=1 -v ./bench/soak -full
 

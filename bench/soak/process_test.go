@@ -55,6 +55,7 @@ key  = "key.pem"
 [limit]
 sessions_per_user         = 0
 sessions_per_user_address = 0
+%s
 
 [[listen]]
 protocol = "imap"
@@ -80,13 +81,13 @@ pop3 = [%q]
 `
 
 // startUsher builds the program, gives it accounts and two stores, and starts
-// it. It ends with ctx at the latest.
-func startUsher(ctx context.Context, t *testing.T) *usher {
+// it. It ends with ctx at the latest. limits are further lines of [limit].
+func startUsher(ctx context.Context, t *testing.T, limits string) *usher {
 	t.Helper()
 	dir := t.TempDir()
 	program, config := filepath.Join(dir, "program"), filepath.Join(dir, "usher.toml")
 	command(ctx, t, "go", "build", "-o", program, "usher/cmd/usher")
-	text := fmt.Sprintf(configuration, startStore(ctx, t, storeIMAP), startStore(ctx, t, storePOP3))
+	text := fmt.Sprintf(configuration, limits, startStore(ctx, t, storeIMAP), startStore(ctx, t, storePOP3))
 	write(t, config, text)
 	write(t, filepath.Join(dir, "accounts.csv"), accountsCSV())
 	command(ctx, t, program, "account", "import", filepath.Join(dir, "accounts.csv"), "-c", config)

@@ -20,13 +20,15 @@ import (
 
 // running is an usher that does what it is told, and no more.
 type running struct {
-	sessions []admin.Session
-	reload   error
-	upgrade  error
-	stop     func()
-	drain    time.Duration
-	flushed  map[string]int // entries of users; "": of all
-	sources  []admin.Source
+	sessions  []admin.Session
+	reload    error
+	upgrade   error
+	stop      func()
+	drain     time.Duration
+	flushed   map[string]int // entries of users; "": of all
+	sources   []admin.Source
+	penalties []admin.Penalty
+	forgiven  []admin.Pardon
 }
 
 func (r *running) Process() admin.Process {
@@ -47,6 +49,13 @@ func (r *running) Sessions(who admin.Selector) (list []admin.Session) {
 
 func (r *running) Explain(_ context.Context, q admin.Riddle) (admin.Explanation, error) {
 	return admin.Explanation{User: q.User, Name: q.User, Protocol: q.Protocol, PID: 4711, Verdict: admin.Found}, nil
+}
+
+func (r *running) Penalties() []admin.Penalty { return r.penalties }
+
+func (r *running) Forgive(whom admin.Pardon) (n int, err error) {
+	r.forgiven = append(r.forgiven, whom)
+	return len(r.penalties), nil
 }
 
 func (r *running) Kick(who admin.Selector) int { return len(r.Sessions(who)) }
@@ -293,6 +302,63 @@ func TestTheSocketIsWhereTheConfigurationSays(t *testing.T) {
 		write(t, dir, "usher.toml", text)
 		if got, err := (&adminFlags{}).path(); got != want || err != nil {
 			t.Errorf("with %q the socket is %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
+func TestPenaltiesAreATable(t *testing.T) {
+	path, r := runUsher(t)
+	out, complaints, status := ask(t, path, "penalty", "list")
+	if out != "" || complaints != "nothing is held against anybody\n" || status != 0 {
+		t.Errorf("without any it prints %q %q, status %d", out, complaints, status)
+	}
+	r.penalties = []admin.Penalty{
+		{Network: "192.0.2.7/32", Guesses: 12, Friends: 1, Waiting: 3, Until: morning, PID: 7},
+		{User: "ann\x1b[2J", Guesses: 2, Until: morning, PID: 7},
+	}
+	out, complaints, status = ask(t, path, "penalty", "list")
+	want := "" +
+		"NETWORK OR NAME  GUESSES  FRIENDS  WAITING  UNTIL                PID\n" +
+		"192.0.2.7/32     12       1        3        2026-11-20 09:05:00  7\n" +
+		`"ann\x1b[2J"     2        0        0        2026-11-20 09:05:00  7` + "\n"
+	if out != want || complaints != "" || status != 0 {
+		t.Errorf("it prints\n%s%sstatus %d, want\n%s", out, complaints, status, want)
+	}
+	out, _, _ = ask(t, path, "penalty", "list", "--json")
+	var list []admin.Penalty
+	if err := json.Unmarshal([]byte(out), &list); err != nil || len(list) != 2 || list[0] != r.penalties[0] {
+		// Until is local time: compared by its instant
+		if len(list) != 2 || !list[0].Until.Equal(morning) {
+			t.Errorf("as JSON it is %s, %v", out, err)
+		}
+	}
+}
+
+func TestWhoIsForgivenIsWhoWasNamed(t *testing.T) {
+	path, r := runUsher(t)
+	for _, c := range []struct {
+		args []string
+		want admin.Pardon
+	}{
+		{[]string{"192.0.2.0/24"}, admin.Pardon{Network: "192.0.2.0/24"}},
+		{[]string{"2001:db8::1"}, admin.Pardon{Network: "2001:db8::1"}},
+		{[]string{"ann@example.org"}, admin.Pardon{User: "ann@example.org"}},
+		{[]string{"--all"}, admin.Pardon{All: true}},
+	} {
+		r.penalties, r.forgiven = nil, nil
+		_, complaints, status := ask(t, path, append([]string{"penalty", "forgive"}, c.args...)...)
+		if status != statusNo || complaints != "nothing is held against anybody like that\n" {
+			t.Errorf("%v: %q, status %d, where there is nothing to forgive", c.args, complaints, status)
+		}
+		r.penalties = []admin.Penalty{{User: "x"}}
+		out, complaints, status := ask(t, path, append([]string{"penalty", "forgive"}, c.args...)...)
+		if out != "forgiven: 1\n" || complaints != "" || status != 0 || r.forgiven[1] != c.want {
+			t.Errorf("%v: %q %q, status %d, of %+v", c.args, out, complaints, status, r.forgiven)
+		}
+	}
+	for _, args := range [][]string{{}, {""}, {"ann", "--all"}} {
+		if _, complaints, status := ask(t, path, append([]string{"penalty", "forgive"}, args...)...); status != statusUsage || !strings.Contains(complaints, "--all") {
+			t.Errorf("%q: %q, status %d", args, complaints, status)
 		}
 	}
 }

@@ -329,6 +329,21 @@ func TestTimes(t *testing.T) {
 	}
 }
 
+// Whoever is not even looked at any more has guessed most of all.
+func TestTooManyFailures(t *testing.T) {
+	need.Program(t, "fail2ban-regex")
+	for _, line := range []string{
+		`time=2026-01-02T03:04:05.678Z level=WARN msg="login refused" id=A protocol=imap remote=192.0.2.1:1 tls=no why="too many failures" user=x err=y`,
+		`{"time":"2026-01-02T03:04:05.678Z","level":"WARN","msg":"login refused","id":"A","protocol":"imap","remote":"192.0.2.1:1","tls":"no","why":"too many failures","user":"x"}`,
+	} {
+		name := filepath.Join(t.TempDir(), "log")
+		if err := os.WriteFile(name, []byte(line+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		checkLog(t, name, map[string]int{"192.0.2.1": 1})
+	}
+}
+
 // The jail is one that fail2ban takes.
 func TestJail(t *testing.T) {
 	need.Program(t, "fail2ban-client")

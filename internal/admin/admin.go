@@ -25,6 +25,11 @@ type Daemon interface {
 	// Kick ends the sessions of this process that are selected, and returns how
 	// many there were.
 	Kick(Selector) int
+	// Penalties is what this process holds against anybody, the most guesses first.
+	Penalties() []Penalty
+	// Forgive forgets guesses, and returns against how many networks and names they
+	// were held. The error says what is no network.
+	Forgive(Pardon) (int, error)
 	// Explain says what would become of a login.
 	Explain(context.Context, Riddle) (Explanation, error)
 	// Flush forgets what this process remembers of a user, or of everybody if that

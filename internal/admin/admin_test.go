@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,11 +23,12 @@ type daemon struct {
 	reloading error
 	upgraded  int // number of the new process; 0: it fails
 
-	mu       sync.Mutex
-	sessions []Session
-	drains   []time.Duration
-	flushed  []string
-	sources  []Source
+	mu        sync.Mutex
+	sessions  []Session
+	drains    []time.Duration
+	flushed   []string
+	sources   []Source
+	penalties []Penalty
 }
 
 func (d *daemon) Process() Process {
@@ -58,6 +60,25 @@ func (d *daemon) Kick(who Selector) (n int) {
 	n = len(d.sessions) - len(stay)
 	d.sessions = stay
 	return n
+}
+
+func (d *daemon) Penalties() []Penalty {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.penalties
+}
+
+func (d *daemon) Forgive(whom Pardon) (n int, err error) {
+	if whom.Network == "nonsense" {
+		return 0, errors.New("nonsense is no network")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	keep := slices.DeleteFunc(slices.Clone(d.penalties), func(p Penalty) bool {
+		return whom.All || whom.User != "" && whom.User == p.User || whom.Network != "" && whom.Network == p.Network
+	})
+	n, d.penalties = len(d.penalties)-len(keep), keep
+	return n, nil
 }
 
 func (d *daemon) Explain(_ context.Context, r Riddle) (Explanation, error) {
@@ -155,8 +176,8 @@ func start(t *testing.T, path string, d *daemon, successor bool) *Server {
 func two(t *testing.T) (path string, older, newer *daemon) {
 	t.Helper()
 	path = socket(t)
-	older = &daemon{pid: 101, sessions: []Session{bob(101)}}
-	newer = &daemon{pid: 102, sessions: []Session{ann(102)}}
+	older = &daemon{pid: 101, sessions: []Session{bob(101)}, penalties: []Penalty{{User: "ann", Guesses: 3, Until: noon, PID: 101}}}
+	newer = &daemon{pid: 102, sessions: []Session{ann(102)}, penalties: []Penalty{{Network: "192.0.2.7/32", Guesses: 9, Friends: 2, Waiting: 3, Until: noon, PID: 102}}}
 	start(t, path, older, false)
 	start(t, path, newer, true)
 	return path, older, newer

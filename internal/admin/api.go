@@ -18,6 +18,8 @@ import (
 //	GET  /v1/status
 //	GET  /v1/sessions?user=&session=&backend=
 //	POST /v1/kick      a Selector, not empty
+//	GET  /v1/penalties
+//	POST /v1/forgive   a Pardon
 //	POST /v1/explain   a Riddle
 //	POST /v1/flush     {"user": "ann@example.org"}; without user, everybody
 //	POST /v1/reload
@@ -41,6 +43,10 @@ func (a api) endpoint(path string) (method string, do func(question) (any, error
 		return http.MethodGet, a.sessions
 	case "/v1/kick":
 		return http.MethodPost, a.kick
+	case "/v1/penalties":
+		return http.MethodGet, a.penalties
+	case "/v1/forgive":
+		return http.MethodPost, a.forgive
 	case explainPath:
 		return http.MethodPost, a.explain
 	case "/v1/flush":

@@ -297,19 +297,45 @@ type Auth struct {
 	ScramSecretFile Path `toml:"scram_secret_file"`
 }
 
-// Limit keeps one client from taking the room of others. 0 as a number means
-// no limit, "0s" no delay or no timeout.
+// Limit keeps one client from taking the room of others, and those who guess
+// passwords from guessing many. 0 as a number means no limit, "0s" no delay or no
+// timeout. An address stands for its whole network: see prefix4 and prefix6.
 type Limit struct {
-	// Connections of one address at a time that are not logged in yet. Without a
-	// limit, one address can take all the room there is.
+	// Connections at a time that are not logged in yet. If there are more, or if
+	// there is no room for more, the oldest of the network that has most of them
+	// makes room for the next: one network cannot keep others out. So the number is
+	// how much memory logins may take: each some 30 KB under TLS.
+	// Default: 10000.
+	Logins int `toml:"logins" default:"10000"`
+	// Connections of one address at a time that are not logged in yet. More are
+	// refused.
 	// Default: 0.
 	LoginsPerAddress int `toml:"logins_per_address" default:"0"`
+	// Connections of one address in a minute that do not log in. More are refused.
+	// Default: 6000.
+	LoginsPerMinute int `toml:"logins_per_minute" default:"6000"`
 	// Sessions of one account at a time.
 	// Default: 50.
 	SessionsPerUser int `toml:"sessions_per_user" default:"50"`
 	// Sessions of one account from one address at a time.
 	// Default: 20.
 	SessionsPerUserAddress int `toml:"sessions_per_user_address" default:"20"`
+	// Sessions of all accounts from one address at a time.
+	// Default: 0.
+	SessionsPerAddress int `toml:"sessions_per_address" default:"0"`
+	// How many bits of an IPv4 address name its network: with 24, all addresses that
+	// begin alike count as one.
+	// Default: 32.
+	Prefix4 int `toml:"prefix4" default:"32"`
+	// How many bits of an IPv6 address name its network: 64 are what one site has;
+	// those who have many sites to guess from may have 48.
+	// Default: 64.
+	Prefix6 int `toml:"prefix6" default:"64"`
+	// Networks and addresses for which no limit by address holds, and whose wrong
+	// passwords are held against nobody: ["192.0.2.7", "2001:db8::/32"]. For webmail
+	// and monitors. A load balancer that does not tell who its clients are is one
+	// address for all of them: it should be here, too, if it limits them itself.
+	Exempt []string `toml:"exempt"`
 	// How long a client may take to log in.
 	// Default: "60s".
 	LoginTimeout Duration `toml:"login_timeout" default:"60s"`
@@ -320,7 +346,13 @@ type Limit struct {
 	// for 30 minutes at least.
 	// Default: "35m".
 	IdleTimeout Duration `toml:"idle_timeout" default:"35m"`
-	// How long the answer to a failed login is held back.
+	// How long the answer to a failed login is held back. Whoever goes on guessing
+	// waits for longer and longer before the next password is looked at: see
+	// "Guessing". "0s" lets everybody guess as fast as he can.
 	// Default: "2s".
 	FailureDelay Duration `toml:"failure_delay" default:"2s"`
+	// How long that may become; never more than 25 times failure_delay. "0s" keeps it
+	// from growing.
+	// Default: "50s".
+	FailureDelayMax Duration `toml:"failure_delay_max" default:"50s"`
 }

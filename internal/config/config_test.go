@@ -44,9 +44,11 @@ func TestDefaults(t *testing.T) {
 	equal(t, "tls", c.TLS, TLS{MinVersion: "1.2", ExternalName: "email"})
 	equal(t, "username_case", c.Auth.UsernameCase, "keep")
 	equal(t, "limit", c.Limit, Limit{
+		Logins: 10000, LoginsPerMinute: 6000, Prefix4: 32, Prefix6: 64,
 		SessionsPerUser: 50, SessionsPerUserAddress: 20,
 		LoginTimeout: Duration(time.Minute), CommandTimeout: Duration(30 * time.Second),
 		IdleTimeout: Duration(35 * time.Minute), FailureDelay: Duration(2 * time.Second),
+		FailureDelayMax: Duration(50 * time.Second),
 	})
 	equal(t, "number of sources", len(c.Accounts), 1)
 	equal(t, "the source's type", c.Accounts[0].Type, "sql")

@@ -32,6 +32,7 @@ var goodbyes = map[login.Goodbye]string{
 	login.TooMuch:     "* BYE Too much before login.",
 	login.EarlyBytes:  "* BYE Nothing may follow STARTTLS in clear.",
 	login.BadCommands: "* BYE Too many bad commands.",
+	login.Unwelcome:   "* BYE Too many failed logins.",
 }
 
 // command reads one command and does it.
@@ -233,6 +234,8 @@ var refusals = map[login.Reason]string{
 	login.TooMany:       "NO [LIMIT] Too many sessions, please close one.",
 	login.Malformed:     "BAD Invalid authentication data.",
 	login.Aborted:       "BAD Authentication aborted.",
+	// The password may be right, so it must not sound as if it were not.
+	login.TooManyFailures: "NO [UNAVAILABLE] Too many failed logins, please try again later.",
 }
 
 func (s *server) refuse(tag string, err error) error {

@@ -1,5 +1,6 @@
-// Package limit decides whether there is room: for one more connection from an
-// address, and for one more session of an account.
+// Package limit decides whether there is room: for one more connection, of a network
+// and in all, and for one more session of an account. Read limit.go for sessions,
+// then place.go for connections, and crowd.go for who makes room when there is none.
 package limit
 
 import (
@@ -12,19 +13,29 @@ import (
 // ErrTooMany says that a limit is reached.
 var ErrTooMany = errors.New("too many")
 
-// Bounds are how much may be open at once. 0 means no limit.
+// Bounds are how much may be open at once. 0 means no limit. An address stands for
+// its whole network: see Networks.
 type Bounds struct {
 	Connections            int // of clients, logged in or not
-	LoginsPerAddress       int // connections that have not logged in yet
+	Logins                 int // connections that have not logged in yet
+	LoginsPerAddress       int // … of one address
+	LoginsPerMinute        int // connections of one address in a minute that do not log in
 	SessionsPerUser        int
 	SessionsPerUserAddress int
+	SessionsPerAddress     int
+	Networks               Networks
 }
 
 // Limits counts what is open. The zero value has no bounds.
 type Limits struct {
-	mu     sync.Mutex
-	bounds Bounds
-	count  map[key]int
+	mu       sync.Mutex
+	bounds   Bounds
+	places   int // connections, logged in or not yet
+	leaving  int // … of which so many have been asked to make room
+	sessions int
+	count    map[key]int
+	crowds   crowds
+	rates    rates
 }
 
 // New returns Limits with nothing counted.
@@ -37,53 +48,37 @@ func (l *Limits) Set(b Bounds) {
 	l.bounds = b
 }
 
-// Connect counts a connection until release is called.
-func (l *Limits) Connect(addr netip.Addr) (release func(), err error) {
-	return l.take(&place{limits: l, addr: network(addr)}, true)
-}
-
 // Conversations is how many connections there are that have not logged in.
 func (l *Limits) Conversations() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.count[key{of: waiting}]
+	return l.places
+}
+
+// Network is that of an address. Exempt ones have no limits of their own.
+func (l *Limits) Network(addr netip.Addr) (network netip.Prefix, exempt bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bounds.Networks.of(addr)
 }
 
 // Session counts a session until release is called. Accounts that differ in
 // case only share their limits: most backends do not tell them apart.
 func (l *Limits) Session(user string, addr netip.Addr) (release func(), err error) {
-	return l.take(&place{limits: l, user: strings.ToLower(user), addr: network(addr)}, true)
+	return l.seat(user, addr, true)
 }
 
 // Adopt counts a session that was let in already, whatever the bounds say.
 func (l *Limits) Adopt(user string, addr netip.Addr) (release func()) {
-	release, _ = l.take(&place{limits: l, user: strings.ToLower(user), addr: network(addr)}, false)
+	release, _ = l.seat(user, addr, false)
 	return release
 }
 
-// network is what counts as one address: for IPv6 the /64 that one site has.
-func network(a netip.Addr) netip.Addr {
-	if a = a.Unmap(); a.Is6() {
-		p, _ := a.Prefix(64)
-		return p.Addr()
-	}
-	return a
-}
-
-// key is under what is counted.
+// key is under what sessions are counted: a user, a network, or both.
 type key struct {
-	of   group
-	user string
-	addr netip.Addr
+	user    string
+	network netip.Addr
 }
-
-type group byte
-
-const (
-	all     group = iota // connections
-	waiting              // connections before login, in all or by address
-	inside               // sessions, by user, or by user and address
-)
 
 // limitError is an ErrTooMany that says of what.
 type limitError struct{ what string }
@@ -91,69 +86,71 @@ type limitError struct{ what string }
 func (e limitError) Error() string { return "too many " + e.what }
 func (e limitError) Unwrap() error { return ErrTooMany }
 
-// A place is what a connection or a session takes until it is given back. There
-// is one for each session, so that it holds no more than it must.
-type place struct {
+// A seat is what a session takes until it is given back. There is one for each
+// session, so that it holds no more than it must.
+type seat struct {
 	limits *Limits
-	user   string // "": has not logged in
-	addr   netip.Addr
+	key    key
 	given  bool // back; under the lock of limits
 }
 
-// claim is one more under a key.
-type claim struct {
-	key  key
-	most int // 0: no bound
-	what string
-}
+// keys are under what a session is counted.
+func (k key) keys() [3]key { return [3]key{{user: k.user}, k, {network: k.network}} }
 
-// claims are what the place counts as.
-func (p *place) claims(b Bounds) [3]claim {
-	if p.user == "" {
-		return [3]claim{
-			{key{of: all}, b.Connections, "connections in all"},
-			{key{of: waiting}, 0, ""},
-			{key{of: waiting, addr: p.addr}, b.LoginsPerAddress, "connections from this address before login"},
-		}
-	}
-	return [3]claim{
-		{key{of: all}, 0, ""}, // its connection had a place already
-		{key{of: inside, user: p.user}, b.SessionsPerUser, "sessions of this user"},
-		{key{of: inside, user: p.user, addr: p.addr}, b.SessionsPerUserAddress, "sessions of this user from this address"},
-	}
-}
-
-// take counts all claims of a place or none.
-func (l *Limits) take(p *place, bounded bool) (release func(), err error) {
+// seat counts a session under all its keys or under none.
+func (l *Limits) seat(user string, addr netip.Addr, bounded bool) (release func(), err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	claims := p.claims(l.bounds)
-	for _, c := range claims {
-		if bounded && c.most > 0 && l.count[c.key] >= c.most {
-			return nil, limitError{c.what}
+	network, exempt := l.bounds.Networks.of(addr)
+	s := &seat{limits: l, key: key{strings.ToLower(user), network.Addr()}}
+	if bounded {
+		if err := l.full(s.key, exempt); err != nil {
+			return nil, err
 		}
 	}
 	if l.count == nil {
 		l.count = map[key]int{}
 	}
-	for _, c := range claims {
-		l.count[c.key]++
+	for _, k := range s.key.keys() {
+		l.count[k]++
 	}
-	return p.give, nil
+	l.sessions++
+	return s.release, nil
 }
 
-// give gives the place back, once.
-func (p *place) give() {
-	l := p.limits
+// full tells of what there are too many already; exempt is the network.
+func (l *Limits) full(k key, exempt bool) error {
+	b, of := l.bounds, k.keys()
+	for _, c := range []struct {
+		key    key
+		most   int
+		exempt bool
+		what   string
+	}{
+		{of[0], b.SessionsPerUser, false, "sessions of this user"},
+		{of[1], b.SessionsPerUserAddress, exempt, "sessions of this user from this address"},
+		{of[2], b.SessionsPerAddress, exempt, "sessions from this address"},
+	} {
+		if c.most > 0 && !c.exempt && l.count[c.key] >= c.most {
+			return limitError{c.what}
+		}
+	}
+	return nil
+}
+
+// release gives the seat back, once.
+func (s *seat) release() {
+	l := s.limits
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if p.given {
+	if s.given {
 		return
 	}
-	p.given = true
-	for _, c := range p.claims(Bounds{}) {
-		if l.count[c.key]--; l.count[c.key] <= 0 {
-			delete(l.count, c.key)
+	s.given = true
+	l.sessions--
+	for _, k := range s.key.keys() {
+		if l.count[k]--; l.count[k] <= 0 {
+			delete(l.count, k)
 		}
 	}
 }

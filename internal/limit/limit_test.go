@@ -41,7 +41,13 @@ func refused(t *testing.T, what string, f func() (func(), error)) {
 }
 
 func connect(l *limit.Limits, a netip.Addr) func() (func(), error) {
-	return func() (func(), error) { return l.Connect(a) }
+	return func() (func(), error) {
+		p, err := l.Connect(a, func() {})
+		if err != nil {
+			return nil, err
+		}
+		return p.Release, nil
+	}
 }
 
 func session(l *limit.Limits, user string, a netip.Addr) func() (func(), error) {
@@ -79,10 +85,11 @@ func TestOneSiteIsOneAddress(t *testing.T) {
 		{"2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", true}, // the /64 that one site has
 		{"2001:db8:1:2::1", "2001:db8:1:3::1", false},
 		{"fe80::1%eth0", "fe80::2%eth0", true},
+		{"fe80::1%eth0", "fe80::2%eth1", true}, // whoever chooses the zone
 	} {
 		l := limit.New(limit.Bounds{LoginsPerAddress: 1})
 		take(t, 1, connect(l, netip.MustParseAddr(c.a)))
-		_, err := l.Connect(netip.MustParseAddr(c.b))
+		_, err := connect(l, netip.MustParseAddr(c.b))()
 		if same := err != nil; same != c.same {
 			t.Errorf("%s and %s: counted together is %v, want %v", c.a, c.b, same, c.same)
 		}

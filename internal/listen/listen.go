@@ -94,7 +94,7 @@ func (l *Listener) Serve(ctx, abort context.Context) error {
 			return err
 		}
 		s := l.enter()
-		next := s.receive(nc)
+		next := s.receive(ctx, nc)
 		if next == nil {
 			s.conversations.Done()
 			continue

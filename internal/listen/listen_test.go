@@ -168,8 +168,7 @@ func TestConnectionsBeforeLoginAreLimitedByAddress(t *testing.T) {
 // Those who are refused must not fill the disk, nor the room that is left.
 func TestAFloodOfRefusedClientsIsToldInBrief(t *testing.T) {
 	each(t, func(h *house) { h.desk.Limits.Set(limit.Bounds{Connections: 1}) }, func(t *testing.T, h *house) {
-		first := h.enter("192.0.2.7:1")
-		_, _ = first.in.ReadString('\n')
+		leave := h.desk.Limits.Adopt("bob", netip.Addr{}) // takes all the room, and is known
 		var deaf []*visitor
 		for range 100 { // who do not even read the answer
 			deaf = append(deaf, h.enter("192.0.2.8:1"))
@@ -188,7 +187,7 @@ func TestAFloodOfRefusedClientsIsToldInBrief(t *testing.T) {
 		if !strings.Contains(h.log.String(), "others=100") {
 			t.Errorf("the log says %s", h.log.String())
 		}
-		_ = first.nc.Close()
+		leave()
 		for _, v := range deaf {
 			_ = v.nc.Close()
 		}
@@ -232,6 +231,7 @@ func TestARushOfRefusedClientsHoldsFewDescriptors(t *testing.T) {
 	r := &rush{clients: 1000}
 	change := func(h *house) {
 		h.desk.Limits.Set(limit.Bounds{Connections: 1})
+		h.desk.Limits.Adopt("bob", netip.Addr{})
 		r.door, h.listener.Net = h.door, r
 	}
 	open(t, imap.Protocol{}, change, func(t *testing.T, _ *house) {

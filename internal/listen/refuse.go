@@ -27,10 +27,7 @@ type Refusals struct {
 // refuse hangs up on a client for whom there is no room, or returns how to tell
 // it first.
 func (s *Service) refuse(nc net.Conn, c *login.Client, why error) (tell func(ctx, abort context.Context)) {
-	if others, ok := s.Refusals.toSay(time.Now()); ok {
-		s.Log.Warn("connection refused", "id", c.ID.String(), "protocol", c.Protocol.Info().Name,
-			"remote", c.Remote.String(), "why", why.Error(), "others", others)
-	}
+	s.logRefusal(c, why)
 	if !s.Refusals.begin() {
 		_ = nc.Close()
 		return nil
@@ -38,6 +35,13 @@ func (s *Service) refuse(nc net.Conn, c *login.Client, why error) (tell func(ctx
 	return func(ctx, _ context.Context) {
 		defer s.Refusals.end()
 		s.tell(ctx, nc, c)
+	}
+}
+
+func (s *Service) logRefusal(c *login.Client, why error) {
+	if others, ok := s.Refusals.toSay(time.Now()); ok {
+		s.Log.Warn("connection refused", "id", c.ID.String(), "protocol", c.Protocol.Info().Name,
+			"remote", c.Remote.String(), "why", why.Error(), "others", others)
 	}
 }
 

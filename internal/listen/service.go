@@ -3,6 +3,7 @@ package listen
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -50,29 +51,38 @@ const (
 
 // receive gives a client its place, or refuses it, and returns what is to be done
 // next; nil: nothing. The next client is accepted afterwards only: goroutines that
-// wait for a processor would hold more descriptors than there is room for.
-func (s *Service) receive(nc net.Conn) (next func(ctx, abort context.Context)) {
+// wait for a processor would hold more descriptors than there is room for. The client
+// stays as long as ctx lasts, at most.
+func (s *Service) receive(ctx context.Context, nc net.Conn) (next func(ctx, abort context.Context)) {
 	c := &login.Client{
 		ID: session.NewID(), Protocol: s.Protocol, Terms: s.Terms,
 		Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
 	}
-	release, err := s.Limits.Connect(c.Remote.Addr())
+	stay, leave := context.WithCancelCause(ctx)
+	place, err := s.Limits.Connect(c.Remote.Addr(), func() { leave(login.ErrCrowded) })
 	if err != nil {
+		leave(nil)
 		return s.refuse(nc, c, err)
 	}
-	return func(ctx, abort context.Context) {
-		defer release()
-		s.converse(ctx, abort, nc, c)
+	c.Stay, c.Place = stay, place
+	return func(_, abort context.Context) {
+		defer leave(nil)
+		defer place.Release()
+		s.converse(abort, nc, c)
 	}
 }
 
 // converse serves one client until it is admitted or gone.
-func (s *Service) converse(ctx, abort context.Context, nc net.Conn, c *login.Client) {
+func (s *Service) converse(abort context.Context, nc net.Conn, c *login.Client) {
 	c.Conn = wire.New(nc, s.bounds())
 	defer func() { _ = c.Conn.Close() }() // nothing, if it went to the relay
-	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
+	defer context.AfterFunc(c.Stay, c.Conn.Interrupt)()
 	defer s.survive(c)
-	if err := s.serve(abort, c); err != nil {
+	switch err := s.serve(abort, c); {
+	case err == nil:
+	case errors.Is(context.Cause(c.Stay), login.ErrCrowded):
+		s.logRefusal(c, login.ErrCrowded)
+	default:
 		s.Log.Debug("left before login", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "err", err)
 	}
 }

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -13,12 +14,16 @@ const maxBad = 10
 var (
 	// ErrDone ends a conversation that needs no more words.
 	ErrDone = errors.New("done")
+	// ErrCrowded is why a client does not stay which others must have the room of.
+	ErrCrowded = errors.New("made room for others")
 	// errTooManyBad ends that of a client which does not speak the protocol.
 	errTooManyBad = errors.New("too many bad commands")
+	// errUnwelcome ends that of one whose password is not looked at any more.
+	errUnwelcome = errors.New("too many failed logins")
 )
 
 // A Goodbye is why usher ends a conversation before login. Every protocol has
-// words for each.
+// words for each but Crowded, whose are Info.Full.
 type Goodbye int
 
 // The goodbyes.
@@ -27,14 +32,21 @@ const (
 	Inactive                       // the client took too long
 	TooMuch                        // a line, a literal or all together over the bound
 	EarlyBytes                     // in clear behind STARTTLS
+	Unwelcome                      // too many failed logins
 	BadCommands                    // too many
+	Crowded                        // others need the room
 )
 
 // goodbyeOf returns why usher ends a conversation, or 0 if it was the client.
-func goodbyeOf(err error) Goodbye {
+func (c *Client) goodbyeOf(err error) Goodbye {
 	switch {
 	case errors.Is(err, wire.ErrInterrupted):
+		if c.Stay != nil && errors.Is(context.Cause(c.Stay), ErrCrowded) {
+			return Crowded
+		}
 		return GoingDown
+	case errors.Is(err, errUnwelcome):
+		return Unwelcome
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return Inactive
 	case errors.Is(err, wire.ErrTooLong), errors.Is(err, wire.ErrTooMuch):
@@ -52,12 +64,19 @@ func goodbyeOf(err error) Goodbye {
 func (c *Client) Converse(goodbyes map[Goodbye]string, command func() error) error {
 	var err error
 	for err == nil {
-		err = command()
+		if err = command(); err == nil && c.unwelcome {
+			err = errUnwelcome
+		}
 	}
 	if errors.Is(err, ErrDone) {
 		return nil
 	}
-	if words, ours := goodbyes[goodbyeOf(err)]; ours {
+	why := c.goodbyeOf(err)
+	words := goodbyes[why]
+	if why == Crowded {
+		words = c.Protocol.Info().Full
+	}
+	if words != "" {
 		_ = c.Conn.WriteLine(words)
 		_ = c.Conn.Flush()
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"usher/internal/limit"
+	"usher/internal/penalty"
 	"usher/internal/relay"
 	"usher/internal/route"
 	"usher/internal/sasl"
@@ -21,7 +22,9 @@ type Desk struct {
 	Mechanisms   []sasl.Mechanism // that clients may use, the preferred first
 	Towards      []sasl.Mechanism // that may be used towards backends
 	Verifier     func(*Client) sasl.Verifier
+	Name         func(c *Client, name string) string // whole, as the client means it; nil: as it is
 	Limits       *limit.Limits
+	Penalties    *penalty.Penalties
 	Routes       *route.Table
 	Backends     Backends
 	Sessions     *session.Registry
@@ -40,6 +43,9 @@ type Admission struct {
 	desk    *Desk
 	client  *Client
 	asked   time.Time // when the client had shown its password: what it took before is its own affair
+	begun   bool      // the client has shown its password, which may be looked at
+	shown   string    // … until it is known whether it was right
+	try     penalty.Try
 	who     sasl.Identity
 	release func() // gives the session's place back
 	stop    route.Stop
@@ -54,14 +60,18 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 	admitted := false
 	defer func() {
 		if !admitted { // also if something panicked
+			a.try.Void()
 			a.release()
 		}
 	}()
-	if err := a.open(ctx, mechanism, x); err != nil {
+	err := a.open(ctx, mechanism, x)
+	open := a.judge(err)
+	if err != nil {
 		d.logRefusal(a, err)
 		switch ReasonOf(err) {
 		case BadLogin, CannotTell: // in an outage too: who is remembered could be told apart, and guessed at
 			_ = c.Conn.Flush() // what was answered before need not wait
+			a.asked = a.asked.Add(slept(c.staying(ctx), time.Until(open)))
 			d.pace.wait(ctx, a.asked, d.delay(a, err), a.stop.Addr != "")
 		}
 		return nil, err
@@ -148,6 +158,7 @@ func (a *Admission) permit(ctx context.Context) error {
 		return because(TooMany, err)
 	}
 	a.release = release
+	a.client.Place.Proven()
 	return nil
 }
 
@@ -187,6 +198,7 @@ func (a *Admission) Join() error {
 		ID: c.ID, Account: a.who.Account.Name, Protocol: c.Protocol.Info().Name,
 		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(),
 	}
+	c.Place.Release() // the session has one: whoever hears that he is in does not take two
 	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
 		a.release()
 		_ = a.backend.Close()
@@ -205,6 +217,9 @@ func (a *Admission) Join() error {
 // Adopt goes on with a session that another process has let in.
 func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
 	release := d.Limits.Adopt(s.Account, s.Remote.Addr())
+	if network, exempt := d.Limits.Network(s.Remote.Addr()); !exempt {
+		d.Penalties.Know(network, s.Account)
+	}
 	d.Sessions.Add(s)
 	d.Relay.Start(p, d.ended(s, release))
 }

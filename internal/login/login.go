@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"usher/internal/account"
+	"usher/internal/limit"
 	"usher/internal/sasl"
 	"usher/internal/session"
 	"usher/internal/wire"
@@ -45,8 +46,30 @@ type Client struct {
 	Local    netip.AddrPort
 	Terms    Terms
 	UTF8     bool // has said so: RFC 6856 §2
+	// Place is what its connection takes of the room. It may be nil.
+	Place *limit.Place
+	// Stay ends when the client has to go, for the reason that is its cause: others
+	// need the room more, or usher goes down. It may be nil.
+	Stay context.Context
 
-	bad int // commands in bad form
+	bad       int  // commands in bad form
+	unwelcome bool // it has failed too often, and is to go
+}
+
+// Behind says that the connection is a front end's, which is trusted and tells who
+// stands behind it. The error is for the log: that address has too many connections,
+// and this one is to be ended with the words of Info.Full.
+func (c *Client) Behind(remote netip.AddrPort) error {
+	c.Remote = remote
+	return c.Place.Move(remote.Addr())
+}
+
+// staying is ctx, or what ends sooner.
+func (c *Client) staying(ctx context.Context) context.Context {
+	if c.Stay != nil {
+		return c.Stay
+	}
+	return ctx
 }
 
 // Terms are what a listener demands of and offers to its clients.

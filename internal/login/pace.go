@@ -44,6 +44,13 @@ func (p *pace) wait(ctx context.Context, began time.Time, delay time.Duration, a
 	sleep(ctx, time.Until(began.Add(max(delay, time.Duration(p.backend.Load())))))
 }
 
+// slept waits, unless ctx ends, and returns how long that was.
+func slept(ctx context.Context, d time.Duration) time.Duration {
+	began := time.Now()
+	sleep(ctx, d)
+	return time.Since(began)
+}
+
 // sleep waits, unless ctx ends.
 func sleep(ctx context.Context, d time.Duration) {
 	if d <= 0 {

@@ -29,6 +29,7 @@ const (
 	Disabled                    // proven, but the account is switched off
 	Expired                     // proven, but the password is too old
 	TooMany
+	TooManyFailures // of the network, or of the name: the password was not even looked at
 	Malformed
 	Aborted
 )
@@ -37,7 +38,8 @@ const (
 func (r Reason) String() string {
 	return [...]string{
 		"backend unavailable", "account source unavailable", "misconfigured", "wrong name or password", "mechanism not offered",
-		"cleartext not allowed", "not permitted", "account disabled", "password expired", "too many", "malformed", "aborted",
+		"cleartext not allowed", "not permitted", "account disabled", "password expired", "too many", "too many failures",
+		"malformed", "aborted",
 	}[r]
 }
 

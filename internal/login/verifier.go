@@ -12,48 +12,65 @@ import (
 // take together.
 const proofTime = 10 * time.Second
 
-// A verifier bounds the time of another, and notes when it was asked.
+// A verifier bounds the time of another, and lets those wait who guess.
 type verifier struct {
 	sasl.Verifier
 	admission *Admission
 }
 
-// decide asks a question of which the answer is a verdict.
-func (v verifier) decide(ctx context.Context, ask func(context.Context) (sasl.Identity, error)) (sasl.Identity, error) {
-	v.admission.asked = time.Now()
+// decide asks a question about whom a name means. shown is what the client shows, if it
+// is the same each time.
+func (v verifier) decide(ctx context.Context, name, shown string, ask func(context.Context) error) error {
+	if err := v.admission.begin(ctx, name, shown); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
 	return ask(ctx)
 }
 
 // Password implements sasl.Verifier.
-func (v verifier) Password(ctx context.Context, authz, authn, password string) (sasl.Identity, error) {
-	return v.decide(ctx, func(ctx context.Context) (sasl.Identity, error) {
-		return v.Verifier.Password(ctx, authz, authn, password)
+func (v verifier) Password(ctx context.Context, authz, authn, password string) (id sasl.Identity, err error) {
+	err = v.decide(ctx, authn, password, func(ctx context.Context) error {
+		id, err = v.Verifier.Password(ctx, authz, authn, password)
+		return err
 	})
+	return id, err
 }
 
 // Answer implements sasl.Verifier.
-func (v verifier) Answer(ctx context.Context, authn string, a account.Answer) (sasl.Identity, error) {
-	return v.decide(ctx, func(ctx context.Context) (sasl.Identity, error) { return v.Verifier.Answer(ctx, authn, a) })
+func (v verifier) Answer(ctx context.Context, authn string, a account.Answer) (id sasl.Identity, err error) {
+	err = v.decide(ctx, authn, "", func(ctx context.Context) error {
+		id, err = v.Verifier.Answer(ctx, authn, a)
+		return err
+	})
+	return id, err
 }
 
 // Token implements sasl.Verifier.
-func (v verifier) Token(ctx context.Context, name, token string) (sasl.Identity, error) {
-	return v.decide(ctx, func(ctx context.Context) (sasl.Identity, error) { return v.Verifier.Token(ctx, name, token) })
+func (v verifier) Token(ctx context.Context, name, token string) (id sasl.Identity, err error) {
+	err = v.decide(ctx, name, token, func(ctx context.Context) error {
+		id, err = v.Verifier.Token(ctx, name, token)
+		return err
+	})
+	return id, err
 }
 
 // Certificate implements sasl.Verifier.
-func (v verifier) Certificate(ctx context.Context, authz string, names []string) (sasl.Identity, error) {
-	return v.decide(ctx, func(ctx context.Context) (sasl.Identity, error) { return v.Verifier.Certificate(ctx, authz, names) })
+func (v verifier) Certificate(ctx context.Context, authz string, names []string) (id sasl.Identity, err error) {
+	err = v.decide(ctx, names[0], authz, func(ctx context.Context) error {
+		id, err = v.Verifier.Certificate(ctx, authz, names)
+		return err
+	})
+	return id, err
 }
 
 // SCRAM implements sasl.Verifier.
-func (v verifier) SCRAM(ctx context.Context, hash, authn string) (sasl.Prover, error) {
-	v.admission.asked = time.Now()
-	ctx, cancel := context.WithTimeout(ctx, proofTime)
-	defer cancel()
-	p, err := v.Verifier.SCRAM(ctx, hash, authn)
+func (v verifier) SCRAM(ctx context.Context, hash, authn string) (p sasl.Prover, err error) {
+	err = v.decide(ctx, authn, "", func(ctx context.Context) error {
+		p, err = v.Verifier.SCRAM(ctx, hash, authn)
+		return err
+	})
 	return prover{p, v}, err
 }
 
@@ -65,9 +82,9 @@ type prover struct {
 
 // Prove implements sasl.Prover.
 func (p prover) Prove(ctx context.Context, authz, messages string, proof []byte) (id sasl.Identity, own []byte, err error) {
-	id, err = p.verifier.decide(ctx, func(ctx context.Context) (sasl.Identity, error) {
+	err = p.verifier.decide(ctx, "", "", func(ctx context.Context) error {
 		id, own, err = p.Prover.Prove(ctx, authz, messages, proof)
-		return id, err
+		return err
 	})
 	return id, own, err
 }

@@ -33,6 +33,7 @@ var goodbyes = map[login.Goodbye]string{
 	login.TooMuch:     "-ERR Too much before login.",
 	login.EarlyBytes:  "-ERR Nothing may follow STLS in clear.",
 	login.BadCommands: "-ERR Too many bad commands.",
+	login.Unwelcome:   "-ERR [SYS/TEMP] Too many failed logins.",
 }
 
 func (s *server) ok(words string) error { return s.conn.WriteLine("+OK ", words) }
@@ -208,6 +209,8 @@ var refusals = map[login.Reason]string{
 	login.TooMany:       "[IN-USE] Too many sessions, please close one.",
 	login.Malformed:     "Invalid authentication data.",
 	login.Aborted:       "Authentication aborted.",
+	// The password may be right, so it must not sound as if it were not.
+	login.TooManyFailures: "[SYS/TEMP] Too many failed logins, please try again later.",
 }
 
 func (s *server) refuse(err error) error {

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"usher/internal/config"
 	"usher/internal/dovecot"
+	"usher/internal/limit"
 	"usher/internal/listen"
 	"usher/internal/login"
 )
@@ -104,6 +108,11 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`8:20: route[1].when.network: "192.0.2" is no network: write it as "192.0.2.0/24"`,
 			`10:6: route[2].to: backend "empty" has no address: add addr to [backend.empty]`,
 			`13:6: route[3].to: there is no backend "default": use account, refuse or the name of a [backend.NAME]`,
+		}},
+		{"networks", imapOnly + "[limit]\nprefix4 = 0\nprefix6 = 129\nexempt = ['192.0.2.0/24', 'webmail']\n", []string{
+			`5:11: limit.prefix4: 0 is not how many bits of an IPv4 address may count: write a number from 1 to 32`,
+			`6:11: limit.prefix6: 129 is not how many bits of an IPv6 address may count: write a number from 1 to 128`,
+			`7:27: limit.exempt[1]: "webmail" is neither an address nor a network: write it as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"`,
 		}},
 		{"in the order of the file", "[[accounts]]\ntype = 'any'\ncolour = 'red'\n[[listen]]\nprotocol = 'imap'\n[auth]\nmechanisms = ['NTLM']\n", []string{
 			`3:1: accounts[0].colour: unknown key: leave it out`,
@@ -214,16 +223,30 @@ func TestLimitsAndMechanismsAreAsWritten(t *testing.T) {
 [auth]
 mechanisms = ["LOGIN"]
 [limit]
+logins = 8
 logins_per_address = 1
+logins_per_minute = 9
 sessions_per_user = 2
 sessions_per_user_address = 3
+sessions_per_address = 4
+prefix4 = 24
+prefix6 = 56
+exempt = ["192.0.2.7", "2001:db8::1/32"]
 idle_timeout = "4s"
 failure_delay = "5s"
+failure_delay_max = "30s"
 `)
 	h := s.house.Load()
 	d, l := h.desk, h.bounds(7)
-	if l.Connections != 7 || l.LoginsPerAddress != 1 || l.SessionsPerUser != 2 || l.SessionsPerUserAddress != 3 || d.Idle != 4*time.Second || d.FailureDelay != 5*time.Second {
+	if d.Idle != 4*time.Second || d.FailureDelay != 5*time.Second {
 		t.Errorf("the desk is %+v", d)
+	}
+	want := limit.Bounds{
+		Connections: 7, Logins: 8, LoginsPerAddress: 1, LoginsPerMinute: 9, SessionsPerUser: 2, SessionsPerUserAddress: 3, SessionsPerAddress: 4,
+		Networks: limit.Networks{V4: 24, V6: 56, Exempt: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/32")}},
+	}
+	if diff := cmp.Diff(want, l, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Errorf("the bounds (-want +got):\n%s", diff)
 	}
 	if len(d.Mechanisms) != 1 || d.Mechanisms[0].Name != "LOGIN" {
 		t.Errorf("clients may use %s", namesOf(d.Mechanisms))

@@ -11,6 +11,7 @@ import (
 	"usher/internal/auth"
 	"usher/internal/backend"
 	"usher/internal/config"
+	"usher/internal/limit"
 	"usher/internal/listen"
 	"usher/internal/login"
 	"usher/internal/password"
@@ -30,6 +31,7 @@ type house struct {
 	sources  []source
 	opened   []*openSource
 	chain    account.Chain // of those that are opened
+	networks limit.Networks
 	desk     *login.Desk
 	services []service
 }
@@ -49,13 +51,21 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 	backends := backend.New()
 	backends.Own = s.listensOn
 	h.desk = &login.Desk{
-		Mechanisms: b.mechanisms(), Towards: those(towards),
-		Limits: s.limits, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
+		Mechanisms: b.mechanisms(), Towards: those(towards), Name: h.name,
+		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
+	h.networks = b.networks()
 	b.listeners(h)
 	b.accounts(h)
 	return h, config.Join(b.mistakes)
+}
+
+// name is whom a client means by what it writes; what nobody can be called stays as it
+// is written.
+func (h *house) name(c *login.Client, written string) string {
+	name, _ := h.names.Canonical(written, c.Terms.Domain)
+	return name
 }
 
 // open opens what stands behind the doors. What it has opened is closed again if

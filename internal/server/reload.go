@@ -100,12 +100,17 @@ func (s *Server) free() int {
 }
 
 // setBounds sets how much may be open at once.
-func (s *Server) setBounds() { s.limits.Set(s.house.Load().bounds(s.free())) }
+func (s *Server) setBounds() {
+	h := s.house.Load()
+	s.limits.Set(h.bounds(s.free()))
+	s.penalties.Set(h.terms(s.free()))
+}
 
 func (h *house) bounds(room int) limit.Bounds {
 	l := h.cfg.Limit
 	return limit.Bounds{
-		Connections: room, LoginsPerAddress: l.LoginsPerAddress,
-		SessionsPerUser: l.SessionsPerUser, SessionsPerUserAddress: l.SessionsPerUserAddress,
+		Connections: room, Logins: l.Logins, LoginsPerAddress: l.LoginsPerAddress, LoginsPerMinute: l.LoginsPerMinute,
+		SessionsPerUser: l.SessionsPerUser, SessionsPerUserAddress: l.SessionsPerUserAddress, SessionsPerAddress: l.SessionsPerAddress,
+		Networks: h.networks,
 	}
 }

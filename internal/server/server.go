@@ -22,6 +22,7 @@ import (
 	"usher/internal/limit"
 	"usher/internal/listen"
 	"usher/internal/login"
+	"usher/internal/penalty"
 	"usher/internal/relay"
 	"usher/internal/route"
 	"usher/internal/session"
@@ -43,14 +44,15 @@ type Server struct {
 	// Version is what commands are told.
 	Version string
 
-	log      *slog.Logger
-	limits   *limit.Limits
-	refusals listen.Refusals
-	sessions *session.Registry
-	relay    relay.Engine
-	ports    ports
-	sockets  sockets
-	since    time.Time
+	log       *slog.Logger
+	limits    *limit.Limits
+	penalties *penalty.Penalties
+	refusals  listen.Refusals
+	sessions  *session.Registry
+	relay     relay.Engine
+	ports     ports
+	sockets   sockets
+	since     time.Time
 
 	processors int // that we may use: see govern
 	tell       *systemd.Notifier
@@ -82,7 +84,7 @@ type Server struct {
 // no sense. Nothing is opened yet.
 func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
-		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, since: time.Now(), tell: &systemd.Notifier{Log: log},
+		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, penalties: penalty.New(penalty.Terms{}), since: time.Now(), tell: &systemd.Notifier{Log: log},
 		processors: runtime.GOMAXPROCS(0),
 	}
 	s.drains.Store(-1)
