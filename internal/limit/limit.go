@@ -37,7 +37,8 @@ func (l *Limits) Set(b Bounds) {
 	l.bounds = b
 }
 
-// Connect counts a connection until release is called.
+// Connect counts a connection until release is called. One whose client is not
+// known yet, only the front end, has no address: it counts only among all.
 func (l *Limits) Connect(addr netip.Addr) (release func(), err error) {
 	return l.take(&place{limits: l, addr: network(addr)}, true)
 }
@@ -82,6 +83,7 @@ type group byte
 const (
 	all     group = iota // connections
 	waiting              // connections before login, in all or by address
+	fronts               // of those, the ones without an address
 	inside               // sessions, by user, or by user and address
 )
 
@@ -109,6 +111,13 @@ type claim struct {
 
 // claims are what the place counts as.
 func (p *place) claims(b Bounds) [3]claim {
+	if p.user == "" && !p.addr.IsValid() {
+		return [3]claim{
+			{key{of: all}, b.Connections, "connections in all"},
+			{key{of: waiting}, 0, ""},
+			{key{of: fronts}, 0, ""},
+		}
+	}
 	if p.user == "" {
 		return [3]claim{
 			{key{of: all}, b.Connections, "connections in all"},

@@ -29,6 +29,9 @@ type Service struct {
 	Refusals *Refusals // the same for all services
 	Log      *slog.Logger
 
+	Fronts  []netip.Prefix // load balancers: their connections begin with a PROXY header
+	Trusted []netip.Prefix // who is believed what it tells of clients
+
 	conversations sync.WaitGroup
 }
 
@@ -54,14 +57,17 @@ const (
 func (s *Service) receive(nc net.Conn) (next func(ctx, abort context.Context)) {
 	c := &login.Client{
 		ID: session.NewID(), Protocol: s.Protocol, Terms: s.Terms,
-		Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
+		Remote: wire.AddrPort(nc.RemoteAddr()), Local: wire.AddrPort(nc.LocalAddr()),
 	}
-	release, err := s.Limits.Connect(c.Remote.Addr())
-	if err != nil {
+	c.Peer = c.Remote
+	c.Trusted = !s.fronted(c) && within(c.Remote.Addr(), s.Trusted)
+	p := &place{service: s, client: c}
+	if err := p.take(p.first()); err != nil {
 		return s.refuse(nc, c, err)
 	}
+	c.Counted = p.move
 	return func(ctx, abort context.Context) {
-		defer release()
+		defer p.give()
 		s.converse(ctx, abort, nc, c)
 	}
 }
@@ -73,6 +79,7 @@ func (s *Service) converse(ctx, abort context.Context, nc net.Conn, c *login.Cli
 	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
 	defer s.survive(c)
 	if err := s.serve(abort, c); err != nil {
+		s.doubt(c, err)
 		s.Log.Debug("left before login", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "err", err)
 	}
 }
@@ -87,6 +94,9 @@ func (s *Service) survive(c *login.Client) {
 }
 
 func (s *Service) serve(ctx context.Context, c *login.Client) error {
+	if err := s.introduce(ctx, c); err != nil {
+		return err
+	}
 	if s.Implicit {
 		if err := c.StartTLS(ctx); err != nil {
 			return err
@@ -101,14 +111,6 @@ func (s *Service) bounds() wire.Bounds {
 		b.Until = time.Now().Add(s.Bounds.Login)
 	}
 	return b
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
 }
 
 // ServerConfig is a TLS configuration for the clients of one protocol: RFC 7301

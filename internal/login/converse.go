@@ -3,6 +3,7 @@ package login
 import (
 	"errors"
 	"os"
+	"strings"
 
 	"usher/internal/wire"
 )
@@ -13,6 +14,8 @@ const maxBad = 10
 var (
 	// ErrDone ends a conversation that needs no more words.
 	ErrDone = errors.New("done")
+	// ErrHeader ends that of a load balancer whose PROXY header nobody awaits.
+	ErrHeader = errors.New("a PROXY header where a command was expected")
 	// errTooManyBad ends that of a client which does not speak the protocol.
 	errTooManyBad = errors.New("too many bad commands")
 )
@@ -62,6 +65,15 @@ func (c *Client) Converse(goodbyes map[Goodbye]string, command func() error) err
 		_ = c.Conn.Flush()
 	}
 	return err
+}
+
+// Command reads the client's next line. It may come with wire.ErrUnclean.
+func (c *Client) Command() (string, error) {
+	line, err := c.Conn.ReadLine()
+	if strings.HasPrefix(line, "PROXY TCP") || strings.HasPrefix(line, "PROXY UNKNOWN") || line == "\x00" { // which stands in version 2
+		return "", ErrHeader
+	}
+	return line, err
 }
 
 // Bad counts a command in bad form and returns an error when it is one too many.

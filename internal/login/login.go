@@ -40,10 +40,15 @@ type Client struct {
 	ID       session.ID
 	Conn     *wire.Conn
 	Protocol Protocol
-	Remote   netip.AddrPort
-	Local    netip.AddrPort
+	Remote   netip.AddrPort // the client's own address, as far as we know
+	Local    netip.AddrPort // that the client has connected to, perhaps a front end's
 	Terms    Terms
 	UTF8     bool // has said so: RFC 6856 §2
+	Origin
+
+	// Counted counts the client under another address than its front end's. The
+	// error says that there is no room; it has been logged. Nil: nobody counts.
+	Counted func(netip.Addr) error
 
 	bad int // commands in bad form
 }
@@ -67,10 +72,11 @@ const (
 	CleartextAlways
 )
 
-// Secured tells whether passwords may be shown on this connection.
+// Secured tells whether passwords may be shown on this connection. What is in clear
+// between a trusted front end and us is the administrator's own network.
 func (c *Client) Secured() bool {
 	switch {
-	case c.Conn.TLS() != nil, c.Terms.Cleartext == CleartextAlways:
+	case c.Conn.TLS() != nil, c.encrypted(), c.Trusted, c.Terms.Cleartext == CleartextAlways:
 		return true
 	case c.Terms.Cleartext == CleartextLoopback:
 		return c.Remote.Addr().Unmap().IsLoopback()
@@ -80,11 +86,9 @@ func (c *Client) Secured() bool {
 
 // Query is what is known of the client besides its name.
 func (c *Client) Query() account.Query {
-	q := account.Query{Protocol: c.Protocol.Info().Name, Remote: c.Remote, Local: c.Local}
-	if state := c.Conn.TLS(); state != nil {
-		q.TLS, q.ServerName = true, state.ServerName
+	return account.Query{
+		Protocol: c.Protocol.Info().Name, Remote: c.Remote, Local: c.Local, TLS: c.encrypted(), ServerName: c.askedFor(),
 	}
-	return q
 }
 
 // CanStartTLS tells whether the client may still go under TLS.
@@ -103,6 +107,7 @@ type Ticket struct {
 	Master    string          // "": log in as User
 	Mechanism *sasl.Mechanism // nil: what fits
 	TLS       *tls.Config     // to be started within the protocol; nil: not
+	Trusted   bool            // the server may know who the client is: see tell.go
 }
 
 // Credentials are the ticket as a SASL mechanism shows it.

@@ -1,4 +1,5 @@
-// Package session knows who is logged in on this node.
+// Package session knows who is logged in on this node, and by which connection to
+// which server.
 package session
 
 import (
@@ -24,24 +25,39 @@ func (id ID) String() string {
 	return base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])
 }
 
-// A Session is one login that is being relayed.
+// A Session is one login that is being relayed, or is on its way in.
 type Session struct {
 	ID       ID
 	Account  string
 	Protocol string
-	Remote   netip.AddrPort
-	Target   string // "east/192.0.2.7:143"
-	TLS      string // of the client's leg: "TLSv1.3", or "no"
+	Remote   netip.AddrPort // of the client
+	Target   string         // "east/192.0.2.7:143"
+	TLS      string         // of the client's connection: "TLSv1.3", or "no"
 	Since    time.Time
+	Peer     netip.AddrPort `json:",omitzero"` // the front end that the client came by; zero: none
+	Ext      string         `json:",omitzero"` // what the front end calls the session
+	Near     netip.AddrPort `json:",omitzero"` // of the connection to the server: our end
+	Far      netip.AddrPort `json:",omitzero"` // and the server's
 }
 
 // A Registry holds the sessions of this node. The zero value is empty.
 type Registry struct {
 	mu       sync.Mutex
 	sessions map[ID]*Session
+	coming   map[ID]*Session
 }
 
-// Add enters a session.
+// Expect enters a login that is on its way in: its server may ask who that is.
+func (r *Registry) Expect(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.coming == nil {
+		r.coming = map[ID]*Session{}
+	}
+	r.coming[s.ID] = s
+}
+
+// Add enters a session. It is on its way no more.
 func (r *Registry) Add(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -49,13 +65,30 @@ func (r *Registry) Add(s *Session) {
 		r.sessions = map[ID]*Session{}
 	}
 	r.sessions[s.ID] = s
+	delete(r.coming, s.ID)
 }
 
-// Remove takes a session out.
+// Remove takes out a session, or a login on its way in.
 func (r *Registry) Remove(id ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.sessions, id)
+	delete(r.coming, id)
+}
+
+// Behind returns who stands behind connections from an end of ours, those on their
+// way in first.
+func (r *Registry) Behind(near netip.AddrPort) (list []*Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, m := range []map[ID]*Session{r.coming, r.sessions} {
+		for _, s := range m {
+			if s.Near == near {
+				list = append(list, s)
+			}
+		}
+	}
+	return list
 }
 
 // Len returns how many sessions there are.

@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -42,9 +43,11 @@ import (
 //	account NAME FIELD=VALUE …       instead of ann's default
 //	anyone                           everybody is known, nobody proven
 //	source down                      the account source answers with an error
-//	backend NAME starttls|implicit|refuse|mechanism=M|master=NAME:PASSWORD …
+//	backend NAME starttls|implicit|refuse|mechanism=M|master=NAME:PASSWORD|trusted|proxy=V …
 //	mechanisms PLAIN …               what clients may use
 //	full                             the account ann has as many sessions as it may
+//	trusted                          the client is a trusted front end
+//	front                            the client is a load balancer: it begins with a PROXY header
 //	login_timeout 100ms
 //	idle 100ms
 
@@ -67,6 +70,8 @@ type stage struct {
 
 // directory is the account source of a transcript.
 type directory map[string]account.Fields
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 var errDown = errors.New("account source \"test\": connection refused")
 
@@ -155,6 +160,10 @@ func (s *stage) configure(t *testing.T, setup string) {
 			if _, err := s.desk.Limits.Session("ann", netip.Addr{}); err != nil {
 				t.Fatal(err)
 			}
+		case "trusted":
+			s.service.Trusted = loopback
+		case "front":
+			s.service.Fronts = loopback
 		case "login_timeout":
 			s.service.Bounds.Login, _ = time.ParseDuration(words[1])
 		case "idle":
@@ -200,6 +209,10 @@ func (s *stage) backend(t *testing.T, name string, options []string) *scripted {
 			_ = ln.Close()
 		case "mechanism":
 			settings.Mechanism = value
+		case "trusted":
+			settings.Trusted = true
+		case "proxy":
+			settings.ProxyProtocol, _ = strconv.Atoi(value)
 		case "master":
 			settings.Master, settings.MasterPassword, _ = strings.Cut(value, ":")
 		}

@@ -168,7 +168,9 @@ func Enter(t testing.TB, proto login.Protocol, says string, ticket login.Ticket)
 	const most = 256 << 10 // package backend's
 	p := Record(says)
 	c := wire.New(p, wire.Bounds{Bytes: most})
-	ticket.Client = &login.Client{Protocol: proto}
+	client := wire.New(Record(""), wire.Bounds{})
+	defer func() { _ = client.Close() }()
+	ticket.Client = &login.Client{Protocol: proto, Conn: client}
 	w, err = proto.Enter(context.Background(), c, ticket)
 	_ = c.Flush()
 	_ = c.Close()
@@ -184,6 +186,7 @@ func Ticket(user, password string, how byte) login.Ticket {
 	if how&1 != 0 {
 		t.Master = "master"
 	}
+	t.Trusted = how&8 != 0
 	switch how >> 1 & 3 {
 	case 1:
 		t.Mechanism = &sasl.Plain
