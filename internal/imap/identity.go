@@ -26,7 +26,7 @@ var facts = []struct {
 const (
 	forwardPrefix = "x-forward-"
 	extID         = "x-session-ext-id" // another name for x-session-id, which nobody sends
-	multiplex     = "x-multiplex" // Dovecot's own affair, not the client's word
+	multiplex     = "x-multiplex"      // Dovecot's own affair, not the client's word
 )
 
 // hear takes the pairs that a client or a front end tells. Names that proxies use

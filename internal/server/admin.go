@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,7 +60,12 @@ func (s *Server) Process() admin.Process {
 
 // Sessions implements admin.Daemon.
 func (s *Server) Sessions(which admin.Selector) (list []admin.Session) {
-	for _, one := range s.sessions.List() {
+	all := s.sessions.List()
+	if near, err := netip.ParseAddrPort(which.From); err == nil {
+		near = netip.AddrPortFrom(near.Addr().Unmap(), near.Port())
+		all, which.From = s.sessions.Behind(near), near.String() // as we write it
+	}
+	for _, one := range all {
 		if a := describe(one); which.Matches(a) {
 			list = append(list, a)
 		}
@@ -72,7 +78,16 @@ func describe(one *session.Session) admin.Session {
 	return admin.Session{
 		ID: one.ID.String(), User: one.Account, Protocol: one.Protocol, Remote: one.Remote.String(),
 		Backend: backend, Target: one.Target, TLS: one.TLS, Since: one.Since, PID: os.Getpid(),
+		From: inWords(one.Near), Via: inWords(one.Peer), Ext: one.Ext,
 	}
+}
+
+// inWords is "" for no address.
+func inWords(a netip.AddrPort) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
 }
 
 // Kick implements admin.Daemon. A session that is on its way to a successor is

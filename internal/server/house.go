@@ -50,6 +50,7 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
 	b.listeners(h)
+	b.ident(h)
 	b.accounts(h)
 	return h, config.Join(b.mistakes)
 }
