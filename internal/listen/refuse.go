@@ -51,6 +51,11 @@ func (s *Service) tell(ctx context.Context, nc net.Conn, c *login.Client) {
 	c.Conn = wire.New(nc, wire.Bounds{Step: refusalTime, Until: time.Now().Add(refusalTime), Bytes: maxBytes})
 	defer func() { _ = c.Conn.Close() }()
 	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
+	if s.fronted(c) {
+		if _, err := s.header(c); err != nil {
+			return
+		}
+	}
 	s.full(ctx, c)
 }
 

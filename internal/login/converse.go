@@ -70,7 +70,13 @@ func (c *Client) Converse(goodbyes map[Goodbye]string, command func() error) err
 // Command reads the client's next line. It may come with wire.ErrUnclean.
 func (c *Client) Command() (string, error) {
 	line, err := c.Conn.ReadLine()
-	if strings.HasPrefix(line, "PROXY TCP") || strings.HasPrefix(line, "PROXY UNKNOWN") || line == "\x00" { // which stands in version 2
+	c.said++
+	if line == "" {
+		c.empty++
+	}
+	v1 := strings.HasPrefix(line, "PROXY TCP") || strings.HasPrefix(line, "PROXY UNKNOWN")
+	v2 := line == "\x00" && c.said == 3 && c.empty == 2 // it begins CR LF CR LF NUL CR LF
+	if v1 || v2 {
 		return "", ErrHeader
 	}
 	return line, err

@@ -50,7 +50,8 @@ type Client struct {
 	// error says that there is no room; it has been logged. Nil: nobody counts.
 	Counted func(netip.Addr) error
 
-	bad int // commands in bad form
+	bad         int // commands in bad form
+	said, empty int // commands, and those of them that say nothing
 }
 
 // Terms are what a listener demands of and offers to its clients.

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"net/netip"
 	"regexp"
 	"sync"
 	"testing"
@@ -57,5 +58,29 @@ func TestManyMayComeAndGoAtOnce(t *testing.T) {
 	wg.Wait()
 	if r.Len() != 25 {
 		t.Errorf("%d are left, want 25", r.Len())
+	}
+}
+
+func TestWhoStandsBehindAConnectionIsKnownFromTheBeginning(t *testing.T) {
+	var r session.Registry
+	near, other := netip.MustParseAddrPort("10.0.0.1:43211"), netip.MustParseAddrPort("10.0.0.1:43212")
+	ann, bob := &session.Session{ID: 1, Account: "ann", Near: near}, &session.Session{ID: 2, Account: "bob", Near: near}
+	r.Expect(ann)
+	if got := r.Behind(near); len(got) != 1 || got[0] != ann || r.Len() != 0 || len(r.Behind(other)) != 0 {
+		t.Errorf("a login on its way: %v; %d are logged in", got, r.Len())
+	}
+	r.Add(ann)
+	r.Expect(bob) // to another server: one port may serve for both
+	if got := r.Behind(near); len(got) != 2 || got[0] != bob || r.Len() != 1 {
+		t.Errorf("a session and a login: %v", got)
+	}
+	r.Expect(&session.Session{ID: 2, Account: "bob", Near: other}) // its first server did not answer
+	r.Remove(ann.ID)
+	if got := r.Behind(near); len(got) != 0 || len(r.Behind(other)) != 1 {
+		t.Errorf("when it has gone: %v", got)
+	}
+	r.Remove(bob.ID)
+	if len(r.Behind(other)) != 0 {
+		t.Error("a login that failed is left")
 	}
 }
