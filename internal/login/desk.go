@@ -203,7 +203,6 @@ func (a *Admission) blame(err error) error {
 // Admission and the client's Conn must not be used afterwards.
 func (a *Admission) Join() error {
 	d, c, s := a.desk, a.client, a.session
-	s.Since = time.Now()
 	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
 		a.release()
 		d.Sessions.Remove(s.ID)

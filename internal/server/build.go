@@ -74,7 +74,7 @@ func (b *builder) ident(h *house) {
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		b.wrong("write it as \"10.0.0.5:113\" or \":113\"", "server.ident", "%q is no address with a port", addr)
 	}
-	h.services = append(h.services, service{port: addr, addr: addr, Service: &listen.Service{
+	h.services = append(h.services, service{port: "ident " + addr, addr: addr, Service: &listen.Service{
 		Protocol: ident.Protocol{}, Desk: h.desk, Limits: h.desk.Limits, Refusals: b.refusals, Log: b.log,
 		Bounds: listen.Bounds{Login: identTime, Command: identTime},
 	}})

@@ -25,7 +25,8 @@ func (id ID) String() string {
 	return base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])
 }
 
-// A Session is one login that is being relayed, or is on its way in.
+// A Session is one login that is being relayed, or is on its way in. It is not
+// changed once others may see it.
 type Session struct {
 	ID       ID
 	Account  string
@@ -33,28 +34,34 @@ type Session struct {
 	Remote   netip.AddrPort // of the client
 	Target   string         // "east/192.0.2.7:143"
 	TLS      string         // of the client's connection: "TLSv1.3", or "no"
-	Since    time.Time
+	Since    time.Time      // when its server was reached
 	Peer     netip.AddrPort `json:",omitzero"` // the front end that the client came by; zero: none
 	Ext      string         `json:",omitzero"` // what the front end calls the session
 	Near     netip.AddrPort `json:",omitzero"` // of the connection to the server: our end
 	Far      netip.AddrPort `json:",omitzero"` // and the server's
+
+	next *Session // in the Registry: with an end of the same port
 }
 
 // A Registry holds the sessions of this node. The zero value is empty.
 type Registry struct {
 	mu       sync.Mutex
 	sessions map[ID]*Session
-	coming   map[ID]*Session
+	coming   map[ID]*Session     // logins on their way
+	byPort   map[uint16]*Session // all of them by their own end, in chains
 }
 
-// Expect enters a login that is on its way in: its server may ask who that is.
+// Expect enters a login that is on its way in: its server may ask who that is. It
+// takes the place of an earlier one, at another server.
 func (r *Registry) Expect(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.coming == nil {
 		r.coming = map[ID]*Session{}
 	}
+	r.unlink(r.coming[s.ID])
 	r.coming[s.ID] = s
+	r.link(s)
 }
 
 // Add enters a session. It is on its way no more.
@@ -64,31 +71,65 @@ func (r *Registry) Add(s *Session) {
 	if r.sessions == nil {
 		r.sessions = map[ID]*Session{}
 	}
-	r.sessions[s.ID] = s
+	r.unlink(r.coming[s.ID])
 	delete(r.coming, s.ID)
+	r.sessions[s.ID] = s
+	r.link(s)
 }
 
 // Remove takes out a session, or a login on its way in.
 func (r *Registry) Remove(id ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.unlink(r.sessions[id])
+	r.unlink(r.coming[id])
 	delete(r.sessions, id)
 	delete(r.coming, id)
 }
 
-// Behind returns who stands behind connections from an end of ours, those on their
-// way in first.
+// Behind returns who stands behind connections from an end of ours: one to each of
+// several servers, perhaps.
 func (r *Registry) Behind(near netip.AddrPort) (list []*Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, m := range []map[ID]*Session{r.coming, r.sessions} {
-		for _, s := range m {
-			if s.Near == near {
-				list = append(list, s)
-			}
+	for s := r.byPort[near.Port()]; s != nil; s = s.next {
+		if s.Near == near {
+			list = append(list, s)
 		}
 	}
 	return list
+}
+
+// link puts a session into the chain of its port. With a map of all there would be
+// another hundred bytes for each; this has no more entries than there are ports.
+func (r *Registry) link(s *Session) {
+	if !s.Near.IsValid() {
+		return
+	}
+	if r.byPort == nil {
+		r.byPort = map[uint16]*Session{}
+	}
+	s.next = r.byPort[s.Near.Port()]
+	r.byPort[s.Near.Port()] = s
+}
+
+func (r *Registry) unlink(s *Session) {
+	if s == nil || !s.Near.IsValid() {
+		return
+	}
+	port := s.Near.Port()
+	if r.byPort[port] == s {
+		r.byPort[port] = s.next
+		if s.next == nil {
+			delete(r.byPort, port)
+		}
+		return
+	}
+	for p := r.byPort[port]; p != nil; p = p.next {
+		if p.next == s {
+			p.next = s.next
+		}
+	}
 }
 
 // Len returns how many sessions there are.

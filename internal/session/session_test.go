@@ -84,3 +84,37 @@ func TestWhoStandsBehindAConnectionIsKnownFromTheBeginning(t *testing.T) {
 		t.Error("a login that failed is left")
 	}
 }
+
+// Ports come again: at other addresses of ours, and towards other servers.
+func TestManyMayHaveTheSamePort(t *testing.T) {
+	var r session.Registry
+	at := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 4)}), uint16(40000+i%8))
+	}
+	for i := range 100 {
+		r.Expect(&session.Session{ID: session.ID(i), Near: at(i)})
+		r.Add(&session.Session{ID: session.ID(i), Near: at(i)})
+	}
+	for i := range 50 {
+		r.Remove(session.ID(2 * i))
+	}
+	left := 0
+	for i := range 8 {
+		for _, s := range r.Behind(at(i)) {
+			if left++; s.Near != at(i) || s.ID%2 == 0 {
+				t.Errorf("behind %v is %+v", at(i), s)
+			}
+		}
+	}
+	if left != 50 || r.Len() != 50 {
+		t.Errorf("%d are found of %d, want 50", left, r.Len())
+	}
+	for i := range 50 {
+		r.Remove(session.ID(2*i + 1))
+	}
+	for i := range 8 {
+		if len(r.Behind(at(i))) > 0 {
+			t.Errorf("somebody is left behind %v", at(i))
+		}
+	}
+}
