@@ -85,7 +85,7 @@ func adopt(h *handover.Heritage) error {
 		Session: func(s handover.Session) {
 			open++
 			s.Pair.Farewell = fmt.Sprintf("%s %s by %s %s, %s to %s, %s idle %s, %d and %d bytes, mid-line %v, alone %v\n",
-				s.Account, s.Remote, s.Peer, s.Ext, s.Near, s.Far, s.ID, s.Pair.Idle, s.Pair.Before.FromClient, s.Pair.Before.FromServer, s.Pair.MidLine, stood)
+				s.Account, s.Remote, s.Front.Addr, s.Front.Ext, s.Near, s.Far, s.ID, s.Pair.Idle, s.Pair.Before.FromClient, s.Pair.Before.FromServer, s.Pair.MidLine, stood)
 			s.Pair.MidLine = false
 			engine.Start(s.Pair, func(relay.Stats) { ended <- true })
 		},
@@ -141,7 +141,7 @@ func sockets(t *testing.T) (near, far net.Conn) {
 // someone is a session with its two peers.
 func someone(t *testing.T) (s handover.Session, client, server net.Conn) {
 	s.Session = session.Session{
-		ID: 7, Account: "ann", Remote: netip.MustParseAddrPort("192.0.2.1:5"), Peer: netip.MustParseAddrPort("10.0.0.9:6"), Ext: "front/1",
+		ID: 7, Account: "ann", Remote: netip.MustParseAddrPort("192.0.2.1:5"), Front: &session.Front{Addr: netip.MustParseAddrPort("10.0.0.9:6"), Ext: "front/1"},
 		Near: netip.MustParseAddrPort("10.0.0.1:43211"), Far: netip.MustParseAddrPort("[2001:db8::2]:143"),
 	}
 	s.Pair = relay.Pair{ID: 7, Idle: time.Minute, Farewell: "* BYE\r\n", MidLine: true, Before: relay.Stats{FromClient: 3, FromServer: 4}}

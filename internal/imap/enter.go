@@ -35,7 +35,7 @@ type entry struct {
 	caps     string   // as announced last; "" if not known
 	untagged []string // for the client
 	bye      string   // the server's last words, if it has said any
-	takesID  bool     // it has once announced ID
+	takesID  bool     // it has once announced ID, and may be told by it
 	isUsher  bool
 	asked    bool  // ID was sent, and is not answered yet
 	mistrust error // the answer to ID, if it is one that ends the login
@@ -74,8 +74,8 @@ func (e *entry) greeting(context.Context) error {
 	if !ok || r.status != "OK" { // a PREAUTH that nobody ordered is somebody else's session
 		return fmt.Errorf("greeting: %.80q", line)
 	}
-	e.note(r)
 	e.isUsher = login.IsUsher(r.text)
+	e.note(r)
 	return nil
 }
 
@@ -127,7 +127,7 @@ func (e *entry) capability() error {
 // 9051 §5.5 lets commands follow each other that do not depend on each other.
 // Another usher is told at least how far the login has come.
 func (e *entry) introduce() {
-	if !e.takesID || !e.ticket.Trusted && !e.isUsher {
+	if !e.takesID {
 		return
 	}
 	_ = e.conn.WriteLine(tagID, " ID (", identity(e.ticket), ")")

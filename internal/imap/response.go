@@ -116,5 +116,8 @@ func (e *entry) note(r response) {
 }
 
 func (e *entry) announced(caps string) {
-	e.caps, e.takesID = caps, e.takesID || has(caps, "ID")
+	e.caps = caps
+	if e.ticket.Trusted || e.isUsher {
+		e.takesID = e.takesID || has(caps, "ID")
+	}
 }

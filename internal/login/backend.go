@@ -81,7 +81,7 @@ func (a *Admission) describe(b *wire.Conn) *session.Session {
 	c := a.client
 	s := &session.Session{
 		ID: c.ID, Account: a.who.Account.Name, Protocol: c.Protocol.Info().Name,
-		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(), Peer: c.via(), Ext: c.Ext,
+		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(), Front: c.front(),
 	}
 	s.Near, s.Far = b.Ends()
 	return s

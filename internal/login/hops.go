@@ -40,19 +40,23 @@ func (c *Client) ttl() int { return maxHops - c.hops }
 // Proxied tells whether the peer is a proxy that counts hops.
 func (c *Client) Proxied() bool { return c.hops > 0 }
 
-// product is what ushers know each other by.
-const product = "usher"
+// What ushers know each other by.
+const (
+	product = "usher"
+	mark    = product + " ready"
+)
 
 // Greeting is what we say when a client comes. A machine that is called usher need
 // not say it twice.
 func (t Terms) Greeting() string {
 	if t.Hostname == product {
-		return product + " ready"
+		return mark
 	}
-	return t.Hostname + " " + product + " ready"
+	return t.Hostname + " " + mark
 }
 
 // IsUsher tells whether a server's greeting is that of an usher.
 func IsUsher(greeting string) bool {
-	return strings.Contains(" "+greeting+" ", " "+product+" ready ")
+	before, after, found := strings.Cut(greeting, mark)
+	return found && (before == "" || strings.HasSuffix(before, " ")) && (after == "" || strings.HasPrefix(after, " "))
 }

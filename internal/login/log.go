@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -32,7 +31,7 @@ func (d *Desk) logRefusal(a *Admission, err error) {
 		slog.String("tls", tlsName(c)),
 		slog.String("why", ReasonOf(err).String()),
 	}
-	attrs = append(attrs, came(c.via(), c.Ext)...)
+	attrs = append(attrs, came(c.front())...)
 	var named interface{ Login() string }
 	switch {
 	case a.who.Account != nil:
@@ -72,7 +71,7 @@ func (d *Desk) logSession(s *session.Session, st relay.Stats) {
 		slog.String("tls", s.TLS),
 		slog.String("why", string(st.Ended)),
 	}
-	attrs = append(attrs, came(s.Peer, s.Ext)...)
+	attrs = append(attrs, came(s.Front)...)
 	attrs = append(attrs,
 		slog.String("user", s.Account),
 		slog.String("target", s.Target),
@@ -85,12 +84,13 @@ func (d *Desk) logSession(s *session.Session, st relay.Stats) {
 }
 
 // came says by which front end a client came, and what that calls the session.
-func came(via netip.AddrPort, ext string) (attrs []slog.Attr) {
-	if via.IsValid() {
-		attrs = append(attrs, slog.String("via", via.String()))
+func came(by *session.Front) (attrs []slog.Attr) {
+	if by == nil {
+		return nil
 	}
-	if ext != "" {
-		attrs = append(attrs, slog.String("ext", ext))
+	attrs = append(attrs, slog.String("via", by.Addr.String()))
+	if by.Ext != "" {
+		attrs = append(attrs, slog.String("ext", by.Ext))
 	}
 	return attrs
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"usher/internal/proxyheader"
+	"usher/internal/session"
 )
 
 // An Origin is what is known of a client beyond its own connection: what front
@@ -168,12 +169,12 @@ func (c *Client) Introduce(h proxyheader.Header) {
 	c.Ext, c.CertName, c.transport, c.serverName = h.ID, h.CertName, h.TLS, h.ServerName
 }
 
-// via is the front end that the client came by; zero: none.
-func (c *Client) via() netip.AddrPort {
-	if c.Peer == c.Remote {
-		return netip.AddrPort{}
+// front is what the client came by; nil: it came straight.
+func (c *Client) front() *session.Front {
+	if c.Ext == "" && (c.Peer == c.Remote || !c.Peer.IsValid()) {
+		return nil
 	}
-	return c.Peer
+	return &session.Front{Addr: c.Peer, Ext: c.Ext}
 }
 
 // header is what backends are told that read PROXY headers.

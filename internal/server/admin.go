@@ -75,19 +75,17 @@ func (s *Server) Sessions(which admin.Selector) (list []admin.Session) {
 
 func describe(one *session.Session) admin.Session {
 	backend, _, _ := strings.Cut(one.Target, "/")
-	return admin.Session{
+	a := admin.Session{
 		ID: one.ID.String(), User: one.Account, Protocol: one.Protocol, Remote: one.Remote.String(),
 		Backend: backend, Target: one.Target, TLS: one.TLS, Since: one.Since, PID: os.Getpid(),
-		From: inWords(one.Near), Via: inWords(one.Peer), Ext: one.Ext,
 	}
-}
-
-// inWords is "" for no address.
-func inWords(a netip.AddrPort) string {
-	if !a.IsValid() {
-		return ""
+	if one.Near.IsValid() {
+		a.From = one.Near.String()
 	}
-	return a.String()
+	if one.Front != nil {
+		a.Via, a.Ext = one.Front.Addr.String(), one.Front.Ext
+	}
+	return a
 }
 
 // Kick implements admin.Daemon. A session that is on its way to a successor is

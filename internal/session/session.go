@@ -35,12 +35,17 @@ type Session struct {
 	Target   string         // "east/192.0.2.7:143"
 	TLS      string         // of the client's connection: "TLSv1.3", or "no"
 	Since    time.Time      // when its server was reached
-	Peer     netip.AddrPort `json:",omitzero"` // the front end that the client came by; zero: none
-	Ext      string         `json:",omitzero"` // what the front end calls the session
+	Front    *Front         `json:",omitzero"` // that the client came by; nil: none
 	Near     netip.AddrPort `json:",omitzero"` // of the connection to the server: our end
 	Far      netip.AddrPort `json:",omitzero"` // and the server's
 
 	next *Session // in the Registry: with an end of the same port
+}
+
+// A Front is a proxy or load balancer between the client and us.
+type Front struct {
+	Addr netip.AddrPort
+	Ext  string // what it calls the session; "": it has not said
 }
 
 // A Registry holds the sessions of this node. The zero value is empty.
