@@ -118,8 +118,8 @@ func TestLoadBalancersTellWhoTheClientIs(t *testing.T) {
 					ca = p.ca
 				}
 				c, me := from(t, protocol, balance(t, f).addr, ca)
-				answer := c.line()
-				if answer = c.login(bob, bobSecret); isOK(answer) == x.refused {
+				c.line()
+				if answer := c.login(bob, bobSecret); isOK(answer) == x.refused {
 					t.Errorf("the login is answered %s", answer)
 				}
 				_ = c.Close()
@@ -278,7 +278,37 @@ func circle(t *testing.T, protocol string, trusted, anybody bool) {
 	}
 }
 
-// identified asks usher as a server would, and as a person.
+// A Dovecot and an usher that do so.
+func TestADovecotAndAnUsherThatPointAtEachOtherEndIt(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			var p *proxy
+			back := count(t, func() string { return p.addrs[protocol] })
+			_, port, _ := net.SplitHostPort(back.addr)
+			d := dovecot.Start(t, dovecot.Options{Users: map[string]string{}, Extra: fmt.Sprintf(`
+login_trusted_networks = 127.0.0.0/8
+passdb {
+  driver = static
+  args = proxy=y host=127.0.0.1 port=%s nopassword=y
+}
+`, port)})
+			forth := count(t, func() string { return map[string]string{"imap": d.IMAP, "pop3": d.POP3}[protocol] })
+			p = start(t, setup{
+				listen: trustLocal,
+				config: fmt.Sprintf("[backend.default]\naddr = [%q]\ntrusted = true\n[[accounts]]\ntype = \"any\"\n", forth.addr),
+			})
+			c := p.client(t, protocol, "none")
+			if answer := c.login(ann, annSecret); isOK(answer) {
+				t.Errorf("the client hears %q", answer)
+			}
+			if n := back.n.Load() + forth.n.Load(); n > 4 {
+				t.Errorf("%d connections between the two", n)
+			}
+			says(t, "usher", p.logText, `msg="login refused"`, "ppear to be looping")
+		})
+	}
+}
+
 func TestAServerMayAskWhoStandsBehindAConnection(t *testing.T) {
 	d := newStore(t, "east", dovecot.Options{})
 	p := start(t, setup{
