@@ -91,7 +91,7 @@ func TestDovecotLogsTheClientBehindThreeProxies(t *testing.T) {
 // be shown only if it says that they came under TLS.
 func TestLoadBalancersTellWhoTheClientIs(t *testing.T) {
 	_, _, config := twoStores(t)
-	p := start(t, setup{listen: "proxy_protocol = [\"127.0.0.1/32\"]\n", config: config + quick, accounts: usersOfTwo()})
+	p := start(t, setup{listen: "proxy_protocol = [\"127.0.0.1/32\"]\ncleartext_login = \"never\"\n", config: config + quick, accounts: usersOfTwo()})
 	both := pem(t, p.cert, p.key)
 	for _, x := range []struct {
 		send, port string // of usher: imap, imaps …
@@ -119,7 +119,7 @@ func TestLoadBalancersTellWhoTheClientIs(t *testing.T) {
 				}
 				c, me := from(t, protocol, balance(t, f).addr, ca)
 				c.line()
-				if answer := c.login(bob, bobSecret); isOK(answer) == x.refused {
+				if answer := authPlainInitial(c, bob, bobSecret); isOK(answer) == x.refused {
 					t.Errorf("the login is answered %s", answer)
 				}
 				_ = c.Close()
