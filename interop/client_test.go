@@ -31,7 +31,11 @@ func dial(t testing.TB, protocol, addr string) *client {
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	_ = c.SetDeadline(time.Now().Add(3 * time.Minute))
-	return &client{Conn: c, protocol: protocol, r: bufio.NewReaderSize(c, 64<<10), t: t}
+	return newClient(t, protocol, c)
+}
+
+func newClient(t testing.TB, protocol string, nc net.Conn) *client {
+	return &client{Conn: nc, protocol: protocol, r: bufio.NewReaderSize(nc, 64<<10), t: t}
 }
 
 // client connects and hears the greeting; TLS is none, starttls or implicit.

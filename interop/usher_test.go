@@ -75,6 +75,8 @@ type setup struct {
 	grace    string // "" is "0s"
 	files    int    // that usher may have open; 0: as many as we
 	tls      string // further keys of [tls]
+	server   string // lines of [server]
+	listen   string // lines of each [[listen]]
 	config   string // goes on where [tls] and four [[listen]] end
 	accounts []account
 }
@@ -116,7 +118,10 @@ func start(t testing.TB, s setup) *proxy {
 	if s.grace == "" {
 		s.grace = "0s"
 	}
-	write(t, p.file, fmt.Sprintf(conf, s.grace, p.cert, p.key, s.tls)+s.config)
+	text := fmt.Sprintf(conf, s.grace, p.cert, p.key, s.tls)
+	text = strings.ReplaceAll(text, "[server]\n", "[server]\n"+s.server)
+	text = strings.ReplaceAll(text, "[[listen]]\n", "[[listen]]\n"+s.listen)
+	write(t, p.file, text+s.config)
 	p.importAccounts(s.accounts)
 	p.run()
 	return p
@@ -220,7 +225,7 @@ func (p *proxy) wait() {
 	close(p.ended)
 }
 
-var listening = regexp.MustCompile(`msg=listening protocol=(\w+) addr=(\S+) implicit_tls=(\w+)`)
+var listening = regexp.MustCompile(`msg=listening protocol=(imap|pop3) addr=(\S+) implicit_tls=(\w+)`)
 
 // waitReady reads the addresses from the log.
 func (p *proxy) waitReady() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"slices"
 	"strings"
 	"unicode"
@@ -90,7 +91,7 @@ func notAll(m admin.Missing) error {
 }
 
 // selectorFlags choose sessions.
-type selectorFlags struct{ session, backend string }
+type selectorFlags struct{ session, backend, from string }
 
 func newSelectorFlags(c *cobra.Command) *selectorFlags {
 	s := new(selectorFlags)
@@ -102,16 +103,19 @@ func newSelectorFlags(c *cobra.Command) *selectorFlags {
 // selector is what the command line chooses. An empty word is most likely an
 // empty variable in a script, and would mean everybody.
 func (s *selectorFlags) selector(c *cobra.Command, args []string) (admin.Selector, error) {
-	who := admin.Selector{Session: s.session, Backend: s.backend}
+	who := admin.Selector{Session: s.session, Backend: s.backend, From: s.from}
 	if len(args) == 1 {
 		who.User = args[0]
 	}
 	empty := len(args) == 1 && who.User == ""
-	for _, name := range []string{"session", "backend"} {
+	for _, name := range []string{"session", "backend", "from"} {
 		empty = empty || c.Flags().Changed(name) && c.Flag(name).Value.String() == ""
 	}
 	if empty {
-		return who, usage("a user, session or backend cannot be empty; see: %s --help", c.CommandPath())
+		return who, usage("a user, session, backend or address cannot be empty; see: %s --help", c.CommandPath())
+	}
+	if _, err := netip.ParseAddrPort(who.From); err != nil && who.From != "" {
+		return who, usage("--from wants an address and a port, such as 10.0.0.5:43211 or [2001:db8::5]:43211, not %.80q", who.From)
 	}
 	return who, nil
 }

@@ -21,7 +21,10 @@ func whoCommand() *cobra.Command {
 		Use:   "who [USER|GLOB]",
 		Short: "Show who is logged in",
 		Long: `Show who is logged in, those who came first at the top: all, or those whose name
-matches GLOB (* ?). If nobody does, the exit status is 1.`,
+matches GLOB (* ?). If nobody does, the exit status is 1.
+
+With --from: who stands behind a connection that a server has from usher, by the
+address and port that the server sees; also logins that are still on their way.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	flags, chosen := newAdminFlags(c), newSelectorFlags(c)
@@ -46,6 +49,7 @@ matches GLOB (* ?). If nobody does, the exit status is 1.`,
 		}
 		return nobody(cmd.ErrOrStderr(), list.Sessions, who)
 	}
+	c.Flags().StringVar(&chosen.from, "from", "", "only who comes from this `address:port` of usher to a server")
 	c.Flags().BoolVar(&asJSON, "json", false, "print a JSON array")
 	return c
 }

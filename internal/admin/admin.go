@@ -99,6 +99,9 @@ type Session struct {
 	TLS      string    `json:"tls"`     // of the client; "no" if there is none
 	Since    time.Time `json:"since"`
 	PID      int       `json:"pid"`
+	From     string    `json:"from,omitempty"` // address:port from which usher is connected to the server
+	Via      string    `json:"via,omitempty"`  // address:port of the front end that the client came by
+	Ext      string    `json:"ext,omitempty"`  // what that calls the session
 }
 
 // A Status is the answer to GET /v1/status.

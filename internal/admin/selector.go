@@ -15,13 +15,15 @@ type Selector struct {
 	User    string `json:"user,omitempty"`    // a name, or a pattern with * and ?
 	Session string `json:"session,omitempty"` // an ID
 	Backend string `json:"backend,omitempty"` // its name in the configuration, or a host
+	From    string `json:"from,omitempty"`    // the address:port by which a server sees it; logins on their way are chosen, too
 }
 
 // Matches tells whether a session is chosen. Nothing is compared by case.
 func (s Selector) Matches(x Session) bool {
 	return (s.User == "" || glob(strings.ToLower(s.User), strings.ToLower(x.User))) &&
 		(s.Session == "" || strings.EqualFold(s.Session, x.ID)) &&
-		(s.Backend == "" || x.on(s.Backend))
+		(s.Backend == "" || x.on(s.Backend)) &&
+		(s.From == "" || s.From == x.From)
 }
 
 // on tells whether a session's mailbox is on a backend, or on a host with or
@@ -86,7 +88,7 @@ func selector(q url.Values) (Selector, error) {
 	for name, values := range q {
 		field := fields[name]
 		if field == nil || len(values) != 1 {
-			return s, fmt.Errorf("cannot select sessions by %d times %.40q; use each of user, session and backend once at most", len(values), name)
+			return s, fmt.Errorf("cannot select sessions by %d times %.40q; use each of user, session, backend and from once at most", len(values), name)
 		}
 		if *field = values[0]; len(*field) > maxPattern {
 			return s, fmt.Errorf("the %s to select by has %d characters; no name has more than %d", name, len(*field), maxPattern)
@@ -96,5 +98,5 @@ func selector(q url.Values) (Selector, error) {
 }
 
 func (s *Selector) fields() map[string]*string {
-	return map[string]*string{"user": &s.User, "session": &s.Session, "backend": &s.Backend}
+	return map[string]*string{"user": &s.User, "session": &s.Session, "backend": &s.Backend, "from": &s.From}
 }

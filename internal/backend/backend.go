@@ -182,6 +182,10 @@ func (o *Opener) connect(ctx context.Context, a address, left int) (*wire.Conn, 
 	if err != nil {
 		return nil, err
 	}
+	if err := preface(ctx, nc, a.stop.Preface); err != nil {
+		_ = nc.Close()
+		return nil, err
+	}
 	c := wire.New(nc, wire.Bounds{Until: until, Bytes: maxBytes})
 	if err := o.greet(ctx, c, a.stop); err != nil {
 		_ = c.Close()
@@ -198,6 +202,20 @@ func (o *Opener) dial(ctx context.Context, from netip.Addr, to string) (net.Conn
 	d := *o.dialer
 	d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	return d.DialContext(ctx, "tcp", to)
+}
+
+// preface says what a server wants to hear before all else, in one breath, as the
+// PROXY header must be sent.
+func preface(ctx context.Context, nc net.Conn, text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	by, _ := ctx.Deadline()
+	_ = nc.SetWriteDeadline(by)
+	if _, err := nc.Write(text); err != nil {
+		return fmt.Errorf("PROXY header: %w", err)
+	}
+	return nil
 }
 
 func (o *Opener) greet(ctx context.Context, c *wire.Conn, s route.Stop) error {

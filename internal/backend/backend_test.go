@@ -508,3 +508,44 @@ func TestAnUnknownTargetIsABug(t *testing.T) {
 type other struct{}
 
 func (other) Name() string { return "other" }
+
+// The header comes first, before TLS too, and only where it is wanted.
+func TestAPrefaceIsSaidBeforeAllElse(t *testing.T) {
+	server, client := relaytest.TLS(tls.VersionTLS13)
+	for _, mode := range []account.TLSMode{account.TLSNone, account.TLSImplicit} {
+		near, far := relaytest.Sockets(t)
+		o := New()
+		o.Dial = func(context.Context, string, string) (net.Conn, error) { return near, nil }
+		said := make(chan string, 1)
+		go func() {
+			b := make([]byte, len("preface"))
+			_, _ = io.ReadFull(far, b)
+			said <- string(b)
+			c := net.Conn(far)
+			if mode == account.TLSImplicit {
+				c = tls.Server(far, server)
+			}
+			_, _ = io.WriteString(c, "* OK ready\r\n")
+		}()
+		d := stops("localhost:143")
+		d.Stops[0].TLS, d.Stops[0].Config, d.Stops[0].Preface, d.Stops[0].AnyCert = mode, client, []byte("preface"), true
+		o.Resolve = func(context.Context, string) ([]string, error) { return []string{"127.0.0.1"}, nil }
+		c, err := o.Open(t.Context(), d, welcome)
+		if err != nil || <-said != "preface" {
+			t.Fatalf("%v: %v", mode, err)
+		}
+		_, _ = c.Close(), far.Close()
+	}
+}
+
+func TestAServerThatDoesNotTakeThePrefaceIsLeft(t *testing.T) {
+	near, far := net.Pipe()
+	_ = far.Close()
+	o := New()
+	o.Dial = func(context.Context, string, string) (net.Conn, error) { return near, nil }
+	d := stops("10.0.0.1:143")
+	d.Stops[0].Preface = []byte("preface")
+	if _, err := o.Open(t.Context(), d, welcome); err == nil || !strings.Contains(err.Error(), "PROXY header") {
+		t.Errorf("%v", err)
+	}
+}

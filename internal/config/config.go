@@ -55,6 +55,11 @@ type Server struct {
 	// them, on Linux; goroutine, the plain one, which other systems have only.
 	// Default: "epoll".
 	Relay string `toml:"relay" default:"epoll" oneof:"epoll goroutine"`
+	// Where to answer servers that ask who stands behind a connection from usher, as
+	// "10.0.0.5:113" (ident, RFC 1413): the account, a slash, and the client's address
+	// and port. Only the server at the other end of a connection may ask about it. ""
+	// answers nobody; the command usher who --from does the same for administrators.
+	Ident string `toml:"ident,omitempty"`
 	// How the log is written, to standard error: auto is coloured text on a
 	// terminal and logfmt elsewhere.
 	// Default: "auto".
@@ -128,6 +133,17 @@ type Listen struct {
 	CleartextLogin string `toml:"cleartext_login" default:"loopback" oneof:"never loopback always"`
 	// Is added, after an @, to login names without a domain. "" adds nothing.
 	DefaultDomain string `toml:"default_domain"`
+	// Networks of load balancers: connections from "10.0.0.5" or "10.0.0.0/24" begin
+	// with a PROXY header, of version 1 or 2, and are refused without one. What it
+	// says counts: the client's address; whether it is under TLS towards the load
+	// balancer (version 2 only), so that passwords may be shown; the name that it
+	// asked for. From other addresses no such header is taken.
+	ProxyProtocol []string `toml:"proxy_protocol"`
+	// Networks of front ends, proxies or webmail, that are believed what they tell of
+	// their clients: by IMAP's ID (x-originating-ip and its kin), by POP3's XCLIENT,
+	// as Dovecot and usher send them. Passwords may be shown to usher by them without
+	// encryption. Behind a load balancer it is the client's own address that counts.
+	Trusted []string `toml:"trusted"`
 }
 
 // Accounts is one source that knows who may log in and where each mailbox
@@ -221,7 +237,18 @@ type Backend struct {
 	// addresses together.
 	// Default: "10s".
 	Timeout Duration `toml:"timeout" default:"10s"`
-	Login   Login    `toml:"login"`
+	// Whether it is told who the client is: its address and port, the ID of the
+	// session, whether it came under TLS, how many proxies the login has passed, and
+	// the account's attributes forward_NAME. IMAP servers that announce ID are told
+	// by it, POP3 servers whose greeting has [XCLIENT] by that. They must trust usher:
+	// in Dovecot, login_trusted_networks.
+	// Default: false.
+	Trusted bool `toml:"trusted" default:"false"`
+	// The version of the PROXY header with which connections to it begin, 1 or 2. The
+	// server must expect it: in Dovecot, haproxy = yes. 0 sends none.
+	// Default: 0.
+	ProxyProtocol int   `toml:"proxy_protocol" default:"0"`
+	Login         Login `toml:"login"`
 }
 
 // Login is how usher logs in to the backend.

@@ -84,8 +84,8 @@ func adopt(h *handover.Heritage) error {
 	err := h.Adopt(handover.Adoption{
 		Session: func(s handover.Session) {
 			open++
-			s.Pair.Farewell = fmt.Sprintf("%s %s %s idle %s, %d and %d bytes, mid-line %v, alone %v\n",
-				s.Account, s.Remote, s.ID, s.Pair.Idle, s.Pair.Before.FromClient, s.Pair.Before.FromServer, s.Pair.MidLine, stood)
+			s.Pair.Farewell = fmt.Sprintf("%s %s by %s %s, %s to %s, %s idle %s, %d and %d bytes, mid-line %v, alone %v\n",
+				s.Account, s.Remote, s.Front.Addr, s.Front.Ext, s.Near, s.Far, s.ID, s.Pair.Idle, s.Pair.Before.FromClient, s.Pair.Before.FromServer, s.Pair.MidLine, stood)
 			s.Pair.MidLine = false
 			engine.Start(s.Pair, func(relay.Stats) { ended <- true })
 		},
@@ -140,7 +140,10 @@ func sockets(t *testing.T) (near, far net.Conn) {
 
 // someone is a session with its two peers.
 func someone(t *testing.T) (s handover.Session, client, server net.Conn) {
-	s.Session = session.Session{ID: 7, Account: "ann", Remote: netip.MustParseAddrPort("192.0.2.1:5")}
+	s.Session = session.Session{
+		ID: 7, Account: "ann", Remote: netip.MustParseAddrPort("192.0.2.1:5"), Front: &session.Front{Addr: netip.MustParseAddrPort("10.0.0.9:6"), Ext: "front/1"},
+		Near: netip.MustParseAddrPort("10.0.0.1:43211"), Far: netip.MustParseAddrPort("[2001:db8::2]:143"),
+	}
 	s.Pair = relay.Pair{ID: 7, Idle: time.Minute, Farewell: "* BYE\r\n", MidLine: true, Before: relay.Stats{FromClient: 3, FromServer: 4}}
 	s.Pair.Client.Conn, client = sockets(t)
 	s.Pair.Server.Conn, server = sockets(t)
@@ -170,7 +173,7 @@ func TestPortsAndSessionsGoOnInTheNextProcess(t *testing.T) {
 		t.Error(err)
 	}
 	heard, _ := io.ReadAll(client)
-	if want := "ann 192.0.2.1:5 " + session.ID(7).String() + " idle 1m0s, 3 and 4 bytes, mid-line true, alone false\n"; string(heard) != want {
+	if want := "ann 192.0.2.1:5 by 10.0.0.9:6 front/1, 10.0.0.1:43211 to [2001:db8::2]:143, " + session.ID(7).String() + " idle 1m0s, 3 and 4 bytes, mid-line true, alone false\n"; string(heard) != want {
 		t.Errorf("the client hears %q, want %q", heard, want)
 	}
 	nc, err := net.Dial("tcp", ln.Addr().String())

@@ -1,9 +1,12 @@
 package handover
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
+
+	"usher/internal/session"
 )
 
 // ends are both ends of the socket, in one process.
@@ -60,5 +63,25 @@ func TestTheEndOfTheOtherIsNoError(t *testing.T) {
 	h.Leave()
 	if err := h.Adopt(Adoption{}); err != nil {
 		t.Errorf("after Leave: %v", err)
+	}
+}
+
+// An upgrade from a version that knows less of sessions, and one back to it.
+func TestVersionsMayKnowMoreOrLessOfASession(t *testing.T) {
+	old, h := ends(t)
+	for _, says := range []string{
+		`{"kind":"moving","session":{"ID":7,"Account":"ann","Remote":"192.0.2.1:5"}}`,
+		`{"kind":"moving","session":{"ID":7,"Account":"ann","Remote":"192.0.2.1:5","Near":"10.0.0.1:1","Shoe":"42"},"hat":true}`,
+	} {
+		if _, err := old.nc.Write([]byte(says)); err != nil {
+			t.Fatal(err)
+		}
+		m, err := h.receive()
+		if err != nil || m.Session.Account != "ann" || m.Session.Remote.Port() != 5 {
+			t.Errorf("%s: %+v, %v", says, m.Session, err)
+		}
+	}
+	if text, _ := json.Marshal(session.Session{ID: 7, Account: "ann"}); strings.Contains(string(text), "Near") {
+		t.Errorf("what is not known is said: %s", text)
 	}
 }

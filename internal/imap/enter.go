@@ -18,6 +18,7 @@ const (
 	tagTLS        = "S"
 	tagCapability = "C"
 	tagLogin      = "L"
+	tagID         = "I"
 )
 
 // maxUntagged is how many lines of a server before its answer are kept for the
@@ -34,6 +35,10 @@ type entry struct {
 	caps     string   // as announced last; "" if not known
 	untagged []string // for the client
 	bye      string   // the server's last words, if it has said any
+	takesID  bool     // it has once announced ID, and may be told by it
+	isUsher  bool
+	asked    bool  // ID was sent, and is not answered yet
+	mistrust error // the answer to ID, if it is one that ends the login
 }
 
 // Enter implements login.Protocol.
@@ -46,6 +51,9 @@ func (Protocol) Enter(ctx context.Context, b *wire.Conn, t login.Ticket) (login.
 		}
 	}
 	r, err := e.login()
+	if err == nil && e.asked { // else the client would hear the answer
+		_, err = e.tagged(tagID)
+	}
 	if err == nil && e.caps == "" {
 		err = e.capability() // the client must know what it has now: RFC 9051 §6.2.3
 	}
@@ -66,6 +74,7 @@ func (e *entry) greeting(context.Context) error {
 	if !ok || r.status != "OK" { // a PREAUTH that nobody ordered is somebody else's session
 		return fmt.Errorf("greeting: %.80q", line)
 	}
+	e.isUsher = login.IsUsher(r.text)
 	e.note(r)
 	return nil
 }
@@ -91,11 +100,12 @@ func (e *entry) startTLS(ctx context.Context) error {
 }
 
 // learn asks for the capabilities if the login depends on them: LOGINDISABLED in
-// clear, the form of literals, a mechanism's initial response.
+// clear, the form of literals, a mechanism's initial response; or ID, if it was not
+// announced already: in clear will do for what is no secret.
 func (e *entry) learn(context.Context) error {
 	t := e.ticket
 	simple := t.Mechanism == nil && t.Master == "" && quotable(t.User) && quotable(t.Password)
-	if e.caps != "" || simple && e.conn.TLS() != nil {
+	if e.caps != "" || simple && e.conn.TLS() != nil && (e.takesID || !t.Trusted) {
 		return nil
 	}
 	return e.capability()
@@ -113,9 +123,32 @@ func (e *entry) capability() error {
 	return nil
 }
 
+// introduce tells a server who the client is, in the same breath as the login: RFC
+// 9051 §5.5 lets commands follow each other that do not depend on each other.
+// Another usher is told at least how far the login has come.
+func (e *entry) introduce() {
+	if !e.takesID {
+		return
+	}
+	_ = e.conn.WriteLine(tagID, " ID (", identity(e.ticket), ")")
+	e.asked = true
+}
+
+// identified takes the answer to ID. That it does not like what it was told is the
+// server's own affair, unless it says that something is broken.
+func (e *entry) identified(r response) {
+	e.asked = false
+	if r.status == "NO" && r.code == "SERVERBUG" {
+		e.mistrust = login.Misconfiguration("the server does not take ID: %.80q; or leave out trusted of this backend", r.text)
+	}
+}
+
 // login logs in by what the ticket wants, or what fits.
 func (e *entry) login() (response, error) {
 	r, err := e.tryLogin()
+	if e.mistrust != nil {
+		return r, e.mistrust
+	}
 	if err != nil {
 		return r, fmt.Errorf("login: %w", err)
 	}
@@ -138,11 +171,13 @@ func (e *entry) tryLogin() (response, error) {
 		return response{}, login.Misconfiguration("the server does not offer AUTH=%s", m.Name)
 	}
 	if m != nil {
+		e.introduce()
 		return e.authenticate(m)
 	}
 	if disabled {
 		return response{}, login.Misconfiguration("the server forbids LOGIN here (LOGINDISABLED): encrypt with tls = \"starttls\" or \"implicit\", or allow it at the server")
 	}
+	e.introduce()
 	return e.loginCommand()
 }
 

@@ -44,7 +44,7 @@ func FuzzServe(f *testing.F) {
 // FuzzEnter is any server.
 func FuzzEnter(f *testing.F) {
 	transcript.Seeds(f, "backend", "S", func(s string) {
-		for how := range byte(32) {
+		for how := range byte(64) {
 			f.Add(s, "ann", "secret", how)
 		}
 		f.Add(s, "änn", "sec\"ret", byte(0))
@@ -80,7 +80,7 @@ func cleanWelcome(t *testing.T, w login.Welcome) {
 func cleanCommands(t *testing.T, heard []string) {
 	literal, exchange := false, false
 	for _, line := range heard {
-		tagged := regexp.MustCompile(`^(C CAPABILITY|L (LOGIN|AUTHENTICATE) .*)$`).MatchString(line)
+		tagged := regexp.MustCompile(`^(C CAPABILITY|I ID \(("[^"]*" "[^"]*"( |\)$))+|L (LOGIN|AUTHENTICATE) .*)$`).MatchString(line)
 		_, err := base64.StdEncoding.DecodeString(line)
 		if !tagged && !literal && (!exchange || err != nil) {
 			t.Errorf("the server heard %q", heard)

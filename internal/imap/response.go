@@ -49,6 +49,8 @@ func (e *entry) next(tag string) (challenge string, r response, err error) {
 			r := parseResponse(line[len(tag)+1:])
 			e.note(r)
 			return "", r, nil
+		case e.asked && strings.HasPrefix(line, tagID+" "):
+			e.identified(parseResponse(line[len(tagID)+1:]))
 		default:
 			return "", response{}, fmt.Errorf("unexpected line %.80q", line)
 		}
@@ -81,7 +83,7 @@ func isStatus(line string) bool {
 // answer to us, and of BYE it learns by the end of the connection.
 func (e *entry) hear(line string) {
 	if verb, list, _ := strings.Cut(line[2:], " "); strings.EqualFold(verb, "CAPABILITY") {
-		e.caps = list
+		e.announced(list)
 		return
 	}
 	r := parseResponse(line[2:])
@@ -109,6 +111,13 @@ func (e *entry) tagged(tag string) (response, error) {
 // note keeps the capabilities that a response tells by the way.
 func (e *entry) note(r response) {
 	if r.code == "CAPABILITY" {
-		e.caps = r.argument
+		e.announced(r.argument)
+	}
+}
+
+func (e *entry) announced(caps string) {
+	e.caps = caps
+	if e.ticket.Trusted || e.isUsher {
+		e.takesID = e.takesID || has(caps, "ID")
 	}
 }

@@ -22,7 +22,7 @@ type server struct {
 // Serve implements login.Protocol.
 func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error {
 	s := &server{client: c, desk: d, conn: c.Conn}
-	_ = s.conn.WriteLine("* OK [CAPABILITY ", before(c, d), "] ", c.Terms.Hostname, " ready")
+	_ = s.conn.WriteLine("* OK [CAPABILITY ", before(c, d), "] ", c.Terms.Greeting())
 	return c.Converse(goodbyes, func() error { return s.command(ctx) })
 }
 
@@ -37,7 +37,7 @@ var goodbyes = map[login.Goodbye]string{
 
 // command reads one command and does it.
 func (s *server) command(ctx context.Context) error {
-	line, err := s.conn.ReadLine()
+	line, err := s.client.Command()
 	if err != nil && !errors.Is(err, wire.ErrUnclean) {
 		return err
 	}
@@ -108,34 +108,59 @@ func (s *server) do(ctx context.Context, tag string, in *scanner) error {
 
 // id answers RFC 2971 with our name only: a version helps nobody but attackers.
 func (s *server) id(tag string, in *scanner) error {
-	if err := in.space(); err != nil {
+	err := in.space()
+	if err != nil {
 		return err
 	}
+	var pairs []login.Pair
 	if !strings.EqualFold(in.rest, "NIL") {
-		if err := in.pairs(); err != nil {
+		if pairs, err = in.pairs(); err != nil {
 			return err
 		}
 	}
+	if s.hear(pairs) != nil {
+		_ = s.conn.WriteLine(Protocol{}.Info().Full)
+		_ = s.conn.Flush()
+		return login.ErrDone
+	}
 	_ = s.conn.WriteLine(`* ID ("name" "usher")`)
+	if s.client.Trusted {
+		return s.answer(tag, "OK Trusted ID completed.") // Dovecot's words
+	}
 	return s.answer(tag, "OK ID completed")
 }
 
-// pairs reads over the client's own words: ( string SP nstring … ).
-func (s *scanner) pairs() error {
+// pairs reads what the client tells: ( string SP nstring … ). A value that is NIL
+// says nothing.
+func (s *scanner) pairs() (pairs []login.Pair, err error) {
 	if !strings.HasPrefix(s.rest, "(") {
-		return errSyntax
+		return nil, errSyntax
 	}
 	s.rest = s.rest[1:]
 	for !strings.HasPrefix(s.rest, ")") {
-		if _, err := s.astring(); err != nil { // NIL is an astring too
-			return err
+		var p login.Pair
+		if p.Name, err = s.element(); err != nil {
+			return nil, err
 		}
-		if s.space() != nil && !strings.HasPrefix(s.rest, ")") {
-			return errSyntax
+		isString := strings.HasPrefix(s.rest, `"`)
+		if p.Value, err = s.element(); err != nil {
+			return nil, err
+		}
+		if isString || !strings.EqualFold(p.Value, "NIL") {
+			pairs = append(pairs, p)
 		}
 	}
 	s.rest = s.rest[1:]
-	return s.end()
+	return pairs, s.end()
+}
+
+// element is one of a list, with the blank behind it. NIL is an astring too.
+func (s *scanner) element() (string, error) {
+	word, err := s.astring()
+	if err == nil && s.space() != nil && !strings.HasPrefix(s.rest, ")") {
+		err = errSyntax
+	}
+	return word, err
 }
 
 func (s *server) startTLS(ctx context.Context, tag string) error {
@@ -225,6 +250,7 @@ var refusals = map[login.Reason]string{
 	login.Unavailable:   "NO [UNAVAILABLE] Account is temporarily unavailable.",
 	login.CannotTell:    "NO [UNAVAILABLE] Temporary authentication failure.",
 	login.Misconfigured: "NO [SERVERBUG] This account cannot be served, please tell the administrator.",
+	login.Looping:       "NO [UNAVAILABLE] Account is temporarily unavailable.",
 	login.BadLogin:      "NO [AUTHENTICATIONFAILED] Authentication failed.",
 	login.Unsupported:   "NO Unsupported authentication mechanism.",
 	login.NeedsTLS:      "NO [PRIVACYREQUIRED] Passwords are not allowed here without TLS.",
@@ -242,6 +268,8 @@ func (s *server) refuse(tag string, err error) error {
 	r := login.RefusalOf(err)
 	words := refusals[r.Reason]
 	switch {
+	case r.Reason == login.Looping && s.client.Proxied(): // who shall not try again
+		words = "NO [SERVERBUG] " + login.Loops
 	case r.Code != "": // the server's own
 		words = "NO [" + r.Code + "] " + cmp.Or(r.Text, "The mail server refused the login.")
 	case r.Text != "": // the account's own: it is meant to be seen

@@ -178,3 +178,22 @@ func TestManyAtOnceAreCountedRight(t *testing.T) {
 	take(t, 10, session(l, "ann", home))
 	refused(t, "sessions of this user", session(l, "ann", home))
 }
+
+// Behind a front end are many, who have no address yet.
+func TestWhoHasNoAddressCountsAmongAllOnly(t *testing.T) {
+	l := limit.New(limit.Bounds{Connections: 5, LoginsPerAddress: 1})
+	nobody := netip.Addr{}
+	releases := take(t, 4, connect(l, nobody))
+	take(t, 1, connect(l, home))
+	refused(t, "connections in all", connect(l, nobody))
+	if n := l.Conversations(); n != 5 {
+		t.Errorf("%d conversations, want 5", n)
+	}
+	for _, release := range releases {
+		release()
+	}
+	refused(t, "connections from this address", connect(l, home))
+	if n := l.Conversations(); n != 1 {
+		t.Errorf("%d conversations are left, want 1", n)
+	}
+}

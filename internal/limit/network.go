@@ -11,8 +11,12 @@ type Networks struct {
 	Exempt []netip.Prefix // no limits by network hold for these
 }
 
-// of is the network of an address, without its zone.
+// of is the network of an address, without its zone. No address is that of a client of
+// which only the front end is known yet: that has many.
 func (n Networks) of(addr netip.Addr) (network netip.Prefix, exempt bool) {
+	if !addr.IsValid() {
+		return netip.Prefix{}, true
+	}
 	addr = addr.Unmap().WithZone("")
 	bits := n.bits(addr)
 	network, _ = addr.Prefix(bits)

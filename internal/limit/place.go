@@ -30,7 +30,8 @@ const (
 
 // Connect counts a connection until Release. If there is no room, somebody else may
 // be asked to make some: leave is called, by another goroutine, when it is this one's
-// turn. It must not wait.
+// turn. It must not wait. A client that is not known yet, but only its front end, has no
+// address: it counts only among all.
 func (l *Limits) Connect(addr netip.Addr, leave func()) (*Place, error) {
 	p := &Place{limits: l, leave: leave, since: time.Now()}
 	victim, err := l.connect(p, addr)

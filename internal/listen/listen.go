@@ -11,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"usher/internal/login"
 )
 
 // keepAliveAfter is when a silent client is asked whether it is there: early
@@ -48,7 +50,7 @@ type Listener struct {
 	Net net.Listener
 	Log *slog.Logger
 
-	trouble brief // the log of accept
+	trouble login.Brief // the log of accept
 
 	mu      sync.Mutex
 	service *Service
@@ -177,7 +179,7 @@ func (l *Listener) accept(ctx context.Context) (net.Conn, error) {
 			wait = 5 * time.Millisecond
 			continue
 		}
-		if others, ok := l.trouble.toSay(time.Now()); ok {
+		if others, ok := l.trouble.ToSay(time.Now()); ok {
 			l.Log.Error("cannot accept", "addr", l.Net.Addr().String(), "err", err, "others", others, "remedy", "if files are too many: raise LimitNOFILE or ulimit -n")
 		}
 		select {

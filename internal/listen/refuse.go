@@ -13,21 +13,21 @@ import (
 const (
 	refusalTime = 5 * time.Second // for a client to hear that there is no room
 	atOnce      = 16              // who hear it; others are closed without a word
-	quietFor    = time.Second     // after a line in the log
 )
 
 // Refusals keep those for whom there is no room from taking what is left: few
 // hear why at a time, and the log has a line a second. The zero value is ready.
 type Refusals struct {
+	log, doubts login.Brief // for want of room; for want of a PROXY header
+
 	mu  sync.Mutex
 	now int // who are being told
-	log brief
 }
 
 // refuse hangs up on a client for whom there is no room, or returns how to tell
 // it first.
 func (s *Service) refuse(nc net.Conn, c *login.Client, why error) (tell func(ctx, abort context.Context)) {
-	s.logRefusal(c, why)
+	s.logRefusal(&s.Refusals.log, c, why)
 	if !s.Refusals.begin() {
 		_ = nc.Close()
 		return nil
@@ -38,8 +38,9 @@ func (s *Service) refuse(nc net.Conn, c *login.Client, why error) (tell func(ctx
 	}
 }
 
-func (s *Service) logRefusal(c *login.Client, why error) {
-	if others, ok := s.Refusals.toSay(time.Now()); ok {
+// logRefusal writes the line, unless there was one of its kind just before.
+func (s *Service) logRefusal(b *login.Brief, c *login.Client, why error) {
+	if others, ok := b.ToSay(time.Now()); ok {
 		s.Log.Warn("connection refused", "id", c.ID.String(), "protocol", c.Protocol.Info().Name,
 			"remote", c.Remote.String(), "why", why.Error(), "others", others)
 	}
@@ -50,17 +51,21 @@ func (s *Service) tell(ctx context.Context, nc net.Conn, c *login.Client) {
 	c.Conn = wire.New(nc, wire.Bounds{Step: refusalTime, Until: time.Now().Add(refusalTime), Bytes: maxBytes})
 	defer func() { _ = c.Conn.Close() }()
 	defer context.AfterFunc(ctx, c.Conn.Interrupt)()
+	if s.fronted(c) {
+		if _, err := s.header(c); err != nil {
+			return
+		}
+	}
+	s.full(ctx, c)
+}
+
+// full says that there is no room.
+func (s *Service) full(ctx context.Context, c *login.Client) {
 	if s.Implicit && c.StartTLS(ctx) != nil {
 		return
 	}
 	_ = c.Conn.WriteLine(c.Protocol.Info().Full)
 	_ = c.Conn.Flush()
-}
-
-func (r *Refusals) toSay(now time.Time) (others int, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.log.toSay(now)
 }
 
 func (r *Refusals) begin() bool {
@@ -77,20 +82,4 @@ func (r *Refusals) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.now--
-}
-
-// brief is for what happens often and is to be one line a second in the log.
-type brief struct {
-	silent int       // times since the last line
-	said   time.Time // when that was
-}
-
-// toSay tells whether to write a line, and for how many others it stands.
-func (b *brief) toSay(now time.Time) (others int, ok bool) {
-	if now.Sub(b.said) < quietFor {
-		b.silent++
-		return 0, false
-	}
-	others, b.silent, b.said = b.silent, 0, now
-	return others, true
 }

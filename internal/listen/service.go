@@ -30,6 +30,9 @@ type Service struct {
 	Refusals *Refusals // the same for all services
 	Log      *slog.Logger
 
+	Fronts  []netip.Prefix // load balancers: their connections begin with a PROXY header
+	Trusted []netip.Prefix // who is believed what it tells of clients
+
 	conversations sync.WaitGroup
 }
 
@@ -56,15 +59,17 @@ const (
 func (s *Service) receive(ctx context.Context, nc net.Conn) (next func(ctx, abort context.Context)) {
 	c := &login.Client{
 		ID: session.NewID(), Protocol: s.Protocol, Terms: s.Terms,
-		Remote: addrPort(nc.RemoteAddr()), Local: addrPort(nc.LocalAddr()),
+		Remote: wire.AddrPort(nc.RemoteAddr()), Local: wire.AddrPort(nc.LocalAddr()),
 	}
+	c.Peer = c.Remote
+	c.Trusted = !s.fronted(c) && within(c.Remote.Addr(), s.Trusted)
 	stay, leave := context.WithCancelCause(ctx)
-	place, err := s.Limits.Connect(c.Remote.Addr(), func() { leave(login.ErrCrowded) })
+	place, err := s.Limits.Connect(s.first(c), func() { leave(login.ErrCrowded) })
 	if err != nil {
 		leave(nil)
 		return s.refuse(nc, c, err)
 	}
-	c.Stay, c.Place = stay, place
+	c.Stay, c.Place, c.Counted = stay, place, s.counted(c)
 	return func(_, abort context.Context) {
 		defer leave(nil)
 		defer place.Release()
@@ -81,8 +86,9 @@ func (s *Service) converse(abort context.Context, nc net.Conn, c *login.Client) 
 	switch err := s.serve(abort, c); {
 	case err == nil:
 	case errors.Is(context.Cause(c.Stay), login.ErrCrowded):
-		s.logRefusal(c, login.ErrCrowded)
+		s.logRefusal(&s.Refusals.log, c, login.ErrCrowded)
 	default:
+		s.doubt(c, err)
 		s.Log.Debug("left before login", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "err", err)
 	}
 }
@@ -97,6 +103,9 @@ func (s *Service) survive(c *login.Client) {
 }
 
 func (s *Service) serve(ctx context.Context, c *login.Client) error {
+	if err := s.introduce(ctx, c); err != nil {
+		return err
+	}
 	if s.Implicit {
 		if err := c.StartTLS(ctx); err != nil {
 			return err
@@ -111,14 +120,6 @@ func (s *Service) bounds() wire.Bounds {
 		b.Until = time.Now().Add(s.Bounds.Login)
 	}
 	return b
-}
-
-func addrPort(a net.Addr) netip.AddrPort {
-	if t, ok := a.(*net.TCPAddr); ok {
-		ap := t.AddrPort()
-		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-	}
-	return netip.AddrPort{}
 }
 
 // ServerConfig is a TLS configuration for the clients of one protocol: RFC 7301

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"usher/internal/route"
+	"usher/internal/session"
 	"usher/internal/wire"
 )
 
@@ -40,6 +42,19 @@ func (d *Desk) openBackend(ctx context.Context, t route.Target, enter func(conte
 	return nil, errors.New("servers refer this login to each other")
 }
 
+// announced is a target whose servers are told of the client before all else, where
+// they want it.
+func (a *Admission) announced(t route.Target) route.Target {
+	if d, ok := t.(route.Dial); ok {
+		for i, s := range d.Stops {
+			if s.ProxyProtocol > 0 {
+				d.Stops[i].Preface = a.client.header().Bytes(s.ProxyProtocol)
+			}
+		}
+	}
+	return t
+}
+
 // enter logs in at one stop.
 func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error {
 	t, err := a.ticket(s)
@@ -47,8 +62,13 @@ func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error
 		return err
 	}
 	a.stop = s
+	a.session = a.describe(b)
+	a.desk.Sessions.Expect(a.session)
 	a.Welcome, err = a.client.Protocol.Enter(ctx, b, t)
 	err = t.scrub(err, s.Login.Password != "")
+	if err != nil {
+		a.desk.Sessions.Remove(a.session.ID)
+	}
 	var r *Referral
 	if errors.As(err, &r) {
 		r.from = s
@@ -56,10 +76,25 @@ func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error
 	return err
 }
 
+// describe is what others may know of the login, while it is on its way and
+// afterwards.
+func (a *Admission) describe(b *wire.Conn) *session.Session {
+	c := a.client
+	s := &session.Session{
+		ID: c.ID, Account: a.who.Account.Name, Protocol: c.Protocol.Info().Name,
+		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(), Front: c.front(),
+	}
+	s.Near, s.Far = b.Ends()
+	return s
+}
+
 // ticket is what the client, its account and the stop together say of a login.
 func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 	l := s.Login
-	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password}
+	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password, Trusted: s.Trusted}
+	if s.Trusted {
+		a.client.onward = a.forward()
+	}
 	if l.Password != "" {
 		if !a.who.Proven {
 			return t, Misconfiguration(

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 
 	"usher/internal/wire"
 )
@@ -16,6 +17,8 @@ var (
 	ErrDone = errors.New("done")
 	// ErrCrowded is why a client does not stay which others must have the room of.
 	ErrCrowded = errors.New("made room for others")
+	// ErrHeader ends that of a load balancer whose PROXY header nobody awaits.
+	ErrHeader = errors.New("a PROXY header where a command was expected")
 	// errTooManyBad ends that of a client which does not speak the protocol.
 	errTooManyBad = errors.New("too many bad commands")
 	// errUnwelcome ends that of one whose password is not looked at any more.
@@ -81,6 +84,21 @@ func (c *Client) Converse(goodbyes map[Goodbye]string, command func() error) err
 		_ = c.Conn.Flush()
 	}
 	return err
+}
+
+// Command reads the client's next line. It may come with wire.ErrUnclean.
+func (c *Client) Command() (string, error) {
+	line, err := c.Conn.ReadLine()
+	c.said++
+	if line == "" {
+		c.empty++
+	}
+	v1 := strings.HasPrefix(line, "PROXY TCP") || strings.HasPrefix(line, "PROXY UNKNOWN")
+	v2 := line == "\x00" && c.said == 3 && c.empty == 2 // it begins CR LF CR LF NUL CR LF
+	if v1 || v2 {
+		return "", ErrHeader
+	}
+	return line, err
 }
 
 // Bad counts a command in bad form and returns an error when it is one too many.

@@ -33,7 +33,9 @@ type Desk struct {
 	Idle         time.Duration // after login; 0: for ever
 	FailureDelay time.Duration // from the question to the answer, if it is no
 
-	pace pace
+	pace   pace
+	loops  Brief // the log of logins that go round in a circle
+	doubts Brief // and of front ends that are not trusted
 }
 
 // An Admission is a login that was let in, and not yet handed to the relay.
@@ -50,6 +52,7 @@ type Admission struct {
 	release func() // gives the session's place back
 	stop    route.Stop
 	backend *wire.Conn
+	session *session.Session // of the stop that was asked last
 }
 
 // Admit takes a login through all questions. On success the protocol writes its
@@ -62,6 +65,7 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 		if !admitted { // also if something panicked
 			a.try.Void()
 			a.release()
+			d.Sessions.Remove(c.ID)
 		}
 	}()
 	err := a.open(ctx, mechanism, x)
@@ -83,6 +87,9 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 // open is the program.
 func (a *Admission) open(ctx context.Context, mechanism string, x sasl.Exchange) error {
 	d, c := a.desk, a.client
+	if c.ttl() <= 1 { // before anything is asked: who tells lies about it learns nothing
+		return looping()
+	}
 	m, err := d.mechanism(c, mechanism)
 	if err != nil {
 		return err
@@ -118,7 +125,7 @@ func (a *Admission) lead(ctx context.Context) error {
 	if err != nil {
 		return a.unplaced(err)
 	}
-	a.backend, err = a.desk.openBackend(ctx, target, a.enter) // is anybody there, and may we come in?
+	a.backend, err = a.desk.openBackend(ctx, a.announced(target), a.enter) // is anybody there, and may we come in?
 	if err != nil {
 		return a.blame(err)
 	}
@@ -193,14 +200,10 @@ func (a *Admission) blame(err error) error {
 // Join sends the protocol's answer and gives both connections to the relay. The
 // Admission and the client's Conn must not be used afterwards.
 func (a *Admission) Join() error {
-	d, c := a.desk, a.client
-	s := &session.Session{
-		ID: c.ID, Account: a.who.Account.Name, Protocol: c.Protocol.Info().Name,
-		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(),
-	}
-	c.Place.Release() // the session has one: whoever hears that he is in does not take two
+	d, c, s := a.desk, a.client, a.session
 	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
 		a.release()
+		d.Sessions.Remove(s.ID)
 		_ = a.backend.Close()
 		d.logSession(s, relay.Stats{Ended: relay.ClientFailed})
 		return err
@@ -216,6 +219,9 @@ func (a *Admission) Join() error {
 
 // Adopt goes on with a session that another process has let in.
 func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
+	if !s.Near.IsValid() { // the other process was older
+		s.Near, s.Far = wire.AddrPort(p.Server.Conn.LocalAddr()), wire.AddrPort(p.Server.Conn.RemoteAddr())
+	}
 	release := d.Limits.Adopt(s.Account, s.Remote.Addr())
 	if network, exempt := d.Limits.Network(s.Remote.Addr()); !exempt {
 		d.Penalties.Know(network, s.Account)

@@ -42,26 +42,23 @@ type Client struct {
 	ID       session.ID
 	Conn     *wire.Conn
 	Protocol Protocol
-	Remote   netip.AddrPort
-	Local    netip.AddrPort
+	Remote   netip.AddrPort // the client's own address, as far as we know
+	Local    netip.AddrPort // that the client has connected to, perhaps a front end's
 	Terms    Terms
 	UTF8     bool // has said so: RFC 6856 §2
+	Origin
 	// Place is what its connection takes of the room. It may be nil.
 	Place *limit.Place
+	// Counted counts the client under another address than its front end's. The
+	// error says that there is no room; it has been logged. Nil: nobody counts.
+	Counted func(netip.Addr) error
 	// Stay ends when the client has to go, for the reason that is its cause: others
 	// need the room more, or usher goes down. It may be nil.
 	Stay context.Context
 
-	bad       int  // commands in bad form
-	unwelcome bool // it has failed too often, and is to go
-}
-
-// Behind says that the connection is a front end's, which is trusted and tells who
-// stands behind it. The error is for the log: that address has too many connections,
-// and this one is to be ended with the words of Info.Full.
-func (c *Client) Behind(remote netip.AddrPort) error {
-	c.Remote = remote
-	return c.Place.Move(remote.Addr())
+	bad         int  // commands in bad form
+	said, empty int  // commands, and those of them that say nothing
+	unwelcome   bool // it has failed too often, and is to go
 }
 
 // staying is ctx, or what ends sooner.
@@ -100,10 +97,11 @@ const (
 	CleartextAlways
 )
 
-// Secured tells whether passwords may be shown on this connection.
+// Secured tells whether passwords may be shown on this connection. What is in clear
+// between a trusted front end and us is the administrator's own network.
 func (c *Client) Secured() bool {
 	switch {
-	case c.Conn.TLS() != nil, c.Terms.Cleartext == CleartextAlways:
+	case c.Conn.TLS() != nil, c.encrypted(), c.Trusted, c.Terms.Cleartext == CleartextAlways:
 		return true
 	case c.Terms.Cleartext == CleartextLoopback:
 		return c.Remote.Addr().Unmap().IsLoopback()
@@ -113,11 +111,9 @@ func (c *Client) Secured() bool {
 
 // Query is what is known of the client besides its name.
 func (c *Client) Query() account.Query {
-	q := account.Query{Protocol: c.Protocol.Info().Name, Remote: c.Remote, Local: c.Local}
-	if state := c.Conn.TLS(); state != nil {
-		q.TLS, q.ServerName = true, state.ServerName
+	return account.Query{
+		Protocol: c.Protocol.Info().Name, Remote: c.Remote, Local: c.Local, TLS: c.encrypted(), ServerName: c.askedFor(),
 	}
-	return q
 }
 
 // CanStartTLS tells whether the client may still go under TLS.
@@ -136,6 +132,7 @@ type Ticket struct {
 	Master    string          // "": log in as User
 	Mechanism *sasl.Mechanism // nil: what fits
 	TLS       *tls.Config     // to be started within the protocol; nil: not
+	Trusted   bool            // the server may know who the client is: see tell.go
 }
 
 // Credentials are the ticket as a SASL mechanism shows it.

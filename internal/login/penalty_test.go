@@ -126,7 +126,8 @@ func TestPenaltiesAreForWholeNames(t *testing.T) {
 // After an upgrade users are no strangers where they are logged in.
 func TestWhoMovesToANewProcessIsKnownThere(t *testing.T) {
 	inSiege(t, func(t *testing.T, s *siege) {
-		s.desk.Adopt(&session.Session{Account: "ann", Remote: netip.AddrPortFrom(somewhere, 1)}, relay.Pair{})
+		at := netip.AddrPortFrom(somewhere, 1)
+		s.desk.Adopt(&session.Session{Account: "ann", Remote: at, Near: at}, relay.Pair{})
 		_ = s.login(t.Context(), somewhere, "eve", "wrong")
 		_ = s.login(t.Context(), somewhere, "eve", "wrong again")
 		began := time.Now()
@@ -143,8 +144,9 @@ func TestAClientBehindAFrontEndIsJudgedByItsOwnAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &login.Client{Place: place, Remote: netip.MustParseAddrPort("198.51.100.1:1")}
-	if err := c.Behind(netip.MustParseAddrPort("192.0.2.7:1234")); err != nil || c.Remote.Port() != 1234 {
+	c := &login.Client{Place: place, Counted: place.Move, Remote: netip.MustParseAddrPort("198.51.100.1:1")}
+	c.Trusted = true
+	if err := c.Told(login.FactAddr, "192.0.2.7"); err != nil || c.Remote.Addr() != netip.MustParseAddr("192.0.2.7") {
 		t.Errorf("%v, it comes from %v", err, c.Remote)
 	}
 	if _, err := l.Connect(netip.MustParseAddr("198.51.100.1"), func() {}); err != nil {

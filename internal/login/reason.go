@@ -22,6 +22,7 @@ const (
 	Unavailable   Reason = iota // the mailbox's server
 	CannotTell                  // the account source
 	Misconfigured               // here or at the server: waiting will not help
+	Looping                     // proxies send the login to each other
 	BadLogin                    // wrong name or password; the two are never told apart
 	Unsupported                 // a mechanism that we do not have
 	NeedsTLS                    // a mechanism that this client may not use without TLS
@@ -37,7 +38,7 @@ const (
 // String says the reason as it stands in the log.
 func (r Reason) String() string {
 	return [...]string{
-		"backend unavailable", "account source unavailable", "misconfigured", "wrong name or password", "mechanism not offered",
+		"backend unavailable", "account source unavailable", "misconfigured", "looping", "wrong name or password", "mechanism not offered",
 		"cleartext not allowed", "not permitted", "account disabled", "password expired", "too many", "too many failures",
 		"malformed", "aborted",
 	}[r]
@@ -141,6 +142,8 @@ func passedOn(code string) bool {
 func Refused(server, code, text string) error {
 	r := &Refusal{Reason: BadLogin, Err: fmt.Errorf("%s refused the login: [%.40s] %.80q", server, code, text)}
 	switch {
+	case (code == "SERVERBUG" || code == "SYS/PERM") && text == Loops:
+		r.Reason = Looping
 	case code == "UNAVAILABLE", code == "SYS/TEMP":
 		r.Reason, r.Code, r.Text = Unavailable, code, text
 	case code == "SERVERBUG", code == "SYS/PERM":

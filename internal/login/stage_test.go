@@ -39,7 +39,10 @@ var errDeaf = errors.New("the peer is gone")
 
 func record(says string) *tape { return &tape{says: strings.NewReader(says)} }
 
-func (p *tape) Read(b []byte) (int, error)       { return p.says.Read(b) }
+func (p *tape) Read(b []byte) (int, error) { return p.says.Read(b) }
+func (p *tape) LocalAddr() net.Addr        { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 43211} }
+
+func (p *tape) RemoteAddr() net.Addr             { return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 143} }
 func (p *tape) SetReadDeadline(time.Time) error  { return nil }
 func (p *tape) SetWriteDeadline(time.Time) error { return nil }
 func (p *tape) SetDeadline(time.Time) error      { return nil }

@@ -21,8 +21,11 @@ const maxCommand = 253
 
 // entry is the conversation with one server.
 type entry struct {
-	conn   *wire.Conn
-	ticket login.Ticket
+	conn    *wire.Conn
+	ticket  login.Ticket
+	xclient bool // the server has announced it: it trusts us
+	isUsher bool
+	told    bool // XCLIENT was sent, and is not answered yet
 }
 
 // Enter implements login.Protocol.
@@ -74,11 +77,42 @@ func (e *entry) ask(command ...string) (reply, error) {
 }
 
 func (e *entry) read() (reply, error) {
-	line, err := e.conn.ReadLine()
+	line, err := e.line()
 	if err != nil {
 		return reply{}, err
 	}
 	return parseReply(line)
+}
+
+// line reads the next line that counts.
+func (e *entry) line() (string, error) {
+	if err := e.identified(); err != nil {
+		return "", err
+	}
+	return e.conn.ReadLine()
+}
+
+// introduce tells a server who the client is, in the same breath as the next
+// command. Another usher is told at least how far the login has come.
+func (e *entry) introduce() {
+	if t := e.ticket; e.xclient && t.Trusted || e.isUsher {
+		t.Trusted = t.Trusted && e.xclient
+		_ = e.conn.WriteLine("XCLIENT ", identity(t))
+		e.told = true
+	}
+}
+
+// identified reads the answer to XCLIENT, if there is one to come.
+func (e *entry) identified() error {
+	if !e.told {
+		return nil
+	}
+	e.told = false
+	r, err := e.read()
+	if err == nil && !r.ok && e.xclient {
+		err = login.Misconfiguration("the server does not take XCLIENT, which it has announced: %.80q; or leave out trusted of this backend", r.text)
+	}
+	return err
 }
 
 func (e *entry) greeting() error {
@@ -89,6 +123,8 @@ func (e *entry) greeting() error {
 	if err != nil {
 		return fmt.Errorf("waiting for the greeting: %w", err)
 	}
+	text, xclient := strings.CutPrefix(r.text, xclient)
+	e.xclient, e.isUsher = xclient, login.IsUsher(text)
 	return nil
 }
 
@@ -120,6 +156,7 @@ func (e *entry) utf8() error {
 
 // login logs in by what the ticket wants, or what fits.
 func (e *entry) login() (reply, error) {
+	e.introduce()
 	m, must := e.ticket.Mechanism, e.ticket.Mechanism != nil || e.ticket.Master != ""
 	if m == nil && (must || awkward(e.ticket.User)) {
 		m = &sasl.Plain
@@ -162,7 +199,7 @@ func (e *entry) offers(mechanism string) bool {
 func (e *entry) auth(m *sasl.Mechanism) (r reply, err error) {
 	x := &login.Entry{Conn: e.conn, Command: "AUTH " + m.Name, IR: maxCommand}
 	x.Answer = func() (string, error) {
-		line, err := e.conn.ReadLine()
+		line, err := e.line()
 		if err != nil {
 			return "", err
 		}

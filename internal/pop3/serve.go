@@ -23,7 +23,11 @@ type server struct {
 // Serve implements login.Protocol.
 func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error {
 	s := &server{client: c, desk: d, conn: c.Conn}
-	_ = s.ok(c.Terms.Hostname + " ready" + s.makeStamp())
+	words := c.Terms.Greeting()
+	if c.Trusted {
+		words = xclient + " " + words
+	}
+	_ = s.ok(words + s.makeStamp())
 	return c.Converse(goodbyes, func() error { return s.command(ctx) })
 }
 
@@ -58,7 +62,7 @@ func (s *server) reject(words string) error {
 
 // command reads one command and does it: RFC 1939 §4 and §7.
 func (s *server) command(ctx context.Context) error {
-	line, err := s.conn.ReadLine()
+	line, err := s.client.Command()
 	if errors.Is(err, wire.ErrUnclean) {
 		return s.reject("CR and NUL are not allowed.")
 	}
@@ -77,6 +81,10 @@ func (s *server) command(ctx context.Context) error {
 		return s.auth(ctx, arg)
 	case "LANG":
 		return s.lang(arg, hasArg)
+	case "XCLIENT":
+		return s.xclient(arg)
+	case "XOIP":
+		return s.xoip(arg)
 	}
 	if hasArg {
 		return s.reject("Unknown command or wrong arguments before login.")
@@ -200,6 +208,7 @@ var refusals = map[login.Reason]string{
 	login.Unavailable:   "[SYS/TEMP] Account is temporarily unavailable.",
 	login.CannotTell:    "[SYS/TEMP] Temporary authentication failure.",
 	login.Misconfigured: "[SYS/PERM] This account cannot be served, please tell the administrator.",
+	login.Looping:       "[SYS/TEMP] Account is temporarily unavailable.",
 	login.BadLogin:      "[AUTH] Authentication failed.",
 	login.Unsupported:   "Unsupported authentication mechanism.",
 	login.NeedsTLS:      "[AUTH] Passwords are not allowed here without TLS.",
@@ -217,6 +226,8 @@ func (s *server) refuse(err error) error {
 	r := login.RefusalOf(err)
 	words := refusals[r.Reason]
 	switch {
+	case r.Reason == login.Looping && s.client.Proxied(): // who shall not try again
+		words = "[SYS/PERM] " + login.Loops
 	case r.Code != "": // the server's own
 		words = "[" + r.Code + "] " + cmp.Or(r.Text, "The mail server refused the login.")
 	case r.Text != "": // the account's own: it is meant to be seen

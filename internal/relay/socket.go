@@ -8,7 +8,8 @@ import (
 
 // A Socket is the connection under a tls.Conn. It is an ordinary blocking one
 // until an engine that never blocks takes it over: then that engine writes, and what
-// can be read is what it has brought.
+// can be read is what it has brought. What was read of the connection before there
+// was a Socket is brought, too.
 //
 // A long record that was brought is read to its end and not beyond. crypto/tls keeps
 // the room that it has once needed for as long as the connection lives: 18 KB for the
@@ -26,13 +27,14 @@ type Socket struct {
 }
 
 // NewSocket returns a Socket over a connection, to be given to tls.Server or
-// tls.Client. Without it a leg can be relayed by Goroutines only.
-func NewSocket(nc net.Conn) *Socket { return &Socket{Conn: nc} }
+// tls.Client. Without it a leg can be relayed by Goroutines only. ahead was read
+// already, and belongs to the handshake.
+func NewSocket(nc net.Conn, ahead ...byte) *Socket { return &Socket{Conn: nc, brought: ahead} }
 
 // Read implements net.Conn.
 func (s *Socket) Read(b []byte) (n int, err error) {
 	switch {
-	case s.engine == nil:
+	case s.engine == nil && len(s.brought) == 0:
 		n, err = s.Conn.Read(b)
 	case len(s.brought) == 0:
 		return 0, s.behind

@@ -30,6 +30,8 @@ type Backend struct {
 	Master         string // with MasterPassword; "": logs in as the user
 	MasterPassword string
 	Mechanism      string
+	Trusted        bool // is told who the client is, in its own protocol
+	ProxyProtocol  int  // version of the PROXY header that it reads; 0: none
 }
 
 // Default names the backend whose settings hold for hosts that are no backend's
@@ -184,6 +186,7 @@ func (b Backend) stop(name string, a *account.Account) Stop {
 	p := a.Place
 	s := Stop{
 		Backend: name, TLS: b.TLS, Config: b.Config, AnyCert: p.AnyCert, ConnectTimeout: b.ConnectTimeout, SourceIP: p.SourceIP,
+		Trusted: b.Trusted, ProxyProtocol: b.ProxyProtocol,
 		Login: Login{User: cmp.Or(p.User, a.Name), Password: b.MasterPassword, Master: b.Master, Mechanism: cmp.Or(p.Mechanism, b.Mechanism)},
 	}
 	if p.Password != "" { // the account's own way in, instead of the backend's master

@@ -46,6 +46,9 @@ type Stop struct {
 	AnyCert        bool        // do not verify its certificate
 	ConnectTimeout time.Duration
 	SourceIP       netip.Addr // to dial from; zero: the system decides
+	Trusted        bool       // may know who the client is
+	ProxyProtocol  int        // version of the PROXY header that it wants; 0: none
+	Preface        []byte     // is sent before all else, TLS too: that header
 	Login          Login
 }
 

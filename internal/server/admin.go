@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,12 @@ func (s *Server) Process() admin.Process {
 
 // Sessions implements admin.Daemon.
 func (s *Server) Sessions(which admin.Selector) (list []admin.Session) {
-	for _, one := range s.sessions.List() {
+	all := s.sessions.List()
+	if near, err := netip.ParseAddrPort(which.From); err == nil {
+		near = netip.AddrPortFrom(near.Addr().Unmap(), near.Port())
+		all, which.From = s.sessions.Behind(near), near.String() // as we write it
+	}
+	for _, one := range all {
 		if a := describe(one); which.Matches(a) {
 			list = append(list, a)
 		}
@@ -74,10 +80,17 @@ func (s *Server) Sessions(which admin.Selector) (list []admin.Session) {
 
 func describe(one *session.Session) admin.Session {
 	backend, _, _ := strings.Cut(one.Target, "/")
-	return admin.Session{
+	a := admin.Session{
 		ID: one.ID.String(), User: one.Account, Protocol: one.Protocol, Remote: one.Remote.String(),
 		Backend: backend, Target: one.Target, TLS: one.TLS, Since: one.Since, PID: os.Getpid(),
 	}
+	if one.Near.IsValid() {
+		a.From = one.Near.String()
+	}
+	if one.Front != nil {
+		a.Via, a.Ext = one.Front.Addr.String(), one.Front.Ext
+	}
+	return a
 }
 
 // Kick implements admin.Daemon. A session that is on its way to a successor is

@@ -13,6 +13,7 @@ import (
 
 	"usher/internal/account"
 	"usher/internal/config"
+	"usher/internal/ident"
 	"usher/internal/listen"
 	"usher/internal/login"
 	"usher/internal/route"
@@ -44,6 +45,7 @@ func (b *builder) listeners(h *house) {
 			h.tls = append(h.tls, terms.TLS)
 			h.proofs(&terms)
 		}
+		fronts, trusted := b.networks(key+".proxy_protocol", l.ProxyProtocol), b.networks(key+".trusted", l.Trusted)
 		for n, addr := range b.addresses(l, key, p) {
 			name := addr
 			for again := 2; used[name]; again++ {
@@ -56,13 +58,55 @@ func (b *builder) listeners(h *house) {
 			h.services = append(h.services, service{port: name, addr: addr, Service: &listen.Service{
 				Protocol: p, Implicit: l.TLS == "implicit", Terms: terms, Desk: h.desk, Limits: h.desk.Limits, Refusals: b.refusals, Log: b.log,
 				Bounds: listen.Bounds{Login: time.Duration(b.cfg.Limit.LoginTimeout), Command: time.Duration(b.cfg.Limit.CommandTimeout)},
+				Fronts: fronts, Trusted: trusted,
 			}})
 		}
 	}
 }
 
+// ident translates [server] ident: one more place to listen, for servers.
+func (b *builder) ident(h *house) {
+	addr := b.cfg.Server.Ident
+	if addr == "" {
+		return
+	}
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		b.wrong("write it as \"10.0.0.5:113\" or \":113\"", "server.ident", "%q is no address with a port", addr)
+	}
+	h.services = append(h.services, service{port: "ident " + addr, addr: addr, Service: &listen.Service{
+		Protocol: ident.Protocol{}, Desk: h.desk, Limits: h.desk.Limits, Refusals: b.refusals, Log: b.log,
+		Bounds: listen.Bounds{Login: identTime, Command: identTime},
+	}})
+}
+
+// identTime is how long a server may take to ask who its client is.
+const identTime = 30 * time.Second
+
 var cleartext = map[string]login.Cleartext{
 	"never": login.CleartextNever, "loopback": login.CleartextLoopback, "always": login.CleartextAlways,
+}
+
+// networks reads a list of networks or addresses.
+func (b *builder) networks(key string, words []string) (list []netip.Prefix) {
+	for i, word := range words {
+		n, err := parseNetwork(word)
+		if err != nil {
+			b.wrong("write it as \"10.0.0.0/24\" or \"10.0.0.5\"", fmt.Sprintf("%s[%d]", key, i), "%q is no network", word)
+			continue
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
+// parseNetwork reads an address too: it is a network of its own.
+func parseNetwork(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	return p.Masked(), err
 }
 
 // addresses are where a block listens; without any, on the protocol's own port.
@@ -138,7 +182,11 @@ func (b *builder) backend(key string, c config.Backend) route.Backend {
 	r := route.Backend{
 		TLS: mode, Config: b.backendTLS(key, c),
 		ConnectTimeout: time.Duration(c.ConnectTimeout), Timeout: time.Duration(c.Timeout), Mechanism: c.Login.Mechanism,
-		Addrs: map[string][]string{"": c.Addr, "imap": c.IMAP, "pop3": c.POP3},
+		Addrs:   map[string][]string{"": c.Addr, "imap": c.IMAP, "pop3": c.POP3},
+		Trusted: c.Trusted, ProxyProtocol: c.ProxyProtocol,
+	}
+	if c.ProxyProtocol > 2 {
+		b.wrong("write 1 or 2, or 0 for none", key+".proxy_protocol", "there is no version %d of the PROXY header", c.ProxyProtocol)
 	}
 	for _, list := range []struct {
 		key   string

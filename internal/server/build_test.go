@@ -63,6 +63,12 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`4:22: listen[0].addr[1]: ":imap" is no address with a port: write it as "127.0.0.1:143", "[::1]:143" or ":143"`,
 			`4:39: listen[0].addr[3]: ":99999" is no address with a port: write it as "127.0.0.1:143", "[::1]:143" or ":143"`,
 		}},
+		{"networks", imapOnly + "proxy_protocol = ['10.0.0.0/8', '10.0.0.256']\ntrusted = ['localhost']\n[backend.east]\nproxy_protocol = 3\n[server]\nident = '113'\n", []string{
+			`4:33: listen[0].proxy_protocol[1]: "10.0.0.256" is no network: write it as "10.0.0.0/24" or "10.0.0.5"`,
+			`5:12: listen[0].trusted[0]: "localhost" is no network: write it as "10.0.0.0/24" or "10.0.0.5"`,
+			`7:18: backend.east.proxy_protocol: there is no version 3 of the PROXY header: write 1 or 2, or 0 for none`,
+			`9:9: server.ident: "113" is no address with a port: write it as "10.0.0.5:113" or ":113"`,
+		}},
 		{"mechanisms", imapOnly + "[auth]\nmechanisms = ['PLAIN', 'NTLM']\n", []string{
 			`5:24: auth.mechanisms[1]: there is no mechanism "NTLM": use some of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-SHA256, CRAM-SHA1, CRAM-MD5, APOP, EXTERNAL, PLAIN, LOGIN`,
 		}},
@@ -112,7 +118,7 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 		{"networks", imapOnly + "[limit]\nprefix4 = 0\nprefix6 = 129\nexempt = ['192.0.2.0/24', 'webmail']\n", []string{
 			`5:11: limit.prefix4: 0 is not how many bits of an IPv4 address may count: write a number from 1 to 32`,
 			`6:11: limit.prefix6: 129 is not how many bits of an IPv6 address may count: write a number from 1 to 128`,
-			`7:27: limit.exempt[1]: "webmail" is neither an address nor a network: write it as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"`,
+			`7:27: limit.exempt[1]: "webmail" is no network: write it as "10.0.0.0/24" or "10.0.0.5"`,
 		}},
 		{"in the order of the file", "[[accounts]]\ntype = 'any'\ncolour = 'red'\n[[listen]]\nprotocol = 'imap'\n[auth]\nmechanisms = ['NTLM']\n", []string{
 			`3:1: accounts[0].colour: unknown key: leave it out`,

@@ -12,6 +12,7 @@ import (
 	"usher/internal/account"
 	"usher/internal/backend"
 	"usher/internal/config"
+	"usher/internal/proxyheader"
 	"usher/internal/route"
 	"usher/internal/wire"
 )
@@ -94,6 +95,9 @@ func (h *house) speaks(protocol string) bool {
 func greeted(ctx context.Context, o *backend.Opener, s route.Stop) error {
 	ctx, cancel := context.WithTimeout(ctx, examineTime)
 	defer cancel()
+	if s.ProxyProtocol > 0 {
+		s.Preface = proxyheader.Header{}.Bytes(s.ProxyProtocol) // we speak for ourselves
+	}
 	c, err := o.Open(ctx, route.Dial{Stops: []route.Stop{s}, Timeout: examineTime}, func(context.Context, *wire.Conn, route.Stop) error { return nil })
 	if err != nil {
 		return err

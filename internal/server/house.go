@@ -55,8 +55,9 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
-	h.networks = b.networks()
+	h.networks = b.limits()
 	b.listeners(h)
+	b.ident(h)
 	b.accounts(h)
 	return h, config.Join(b.mistakes)
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net/netip"
 	"os"
 	"time"
 
@@ -27,34 +26,16 @@ func (h *house) terms(room int) penalty.Terms {
 	return t
 }
 
-// networks translates prefix4, prefix6 and exempt.
-func (b *builder) networks() limit.Networks {
+// limits translates prefix4, prefix6 and exempt.
+func (b *builder) limits() limit.Networks {
 	l := b.cfg.Limit
-	n := limit.Networks{V4: l.Prefix4, V6: l.Prefix6}
 	if l.Prefix4 < 1 || l.Prefix4 > 32 {
 		b.wrong("write a number from 1 to 32", "limit.prefix4", "%d is not how many bits of an IPv4 address may count", l.Prefix4)
 	}
 	if l.Prefix6 < 1 || l.Prefix6 > 128 {
 		b.wrong("write a number from 1 to 128", "limit.prefix6", "%d is not how many bits of an IPv6 address may count", l.Prefix6)
 	}
-	for i, text := range l.Exempt {
-		p, err := parseNetwork(text)
-		if err != nil {
-			b.wrong(`write it as "192.0.2.7", "192.0.2.0/24" or "2001:db8::/32"`, fmt.Sprintf("limit.exempt[%d]", i), "%q is neither an address nor a network", text)
-		}
-		n.Exempt = append(n.Exempt, p)
-	}
-	return n
-}
-
-// parseNetwork reads an address too: it is a network of its own.
-func parseNetwork(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		addr = addr.Unmap()
-		return netip.PrefixFrom(addr, addr.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(text)
-	return p.Masked(), err
+	return limit.Networks{V4: l.Prefix4, V6: l.Prefix6, Exempt: b.networks("limit.exempt", l.Exempt)}
 }
 
 // Penalties implements admin.Daemon.

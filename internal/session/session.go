@@ -1,4 +1,5 @@
-// Package session knows who is logged in on this node.
+// Package session knows who is logged in on this node, and by which connection to
+// which server.
 package session
 
 import (
@@ -24,38 +25,116 @@ func (id ID) String() string {
 	return base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:])
 }
 
-// A Session is one login that is being relayed.
+// A Session is one login that is being relayed, or is on its way in. It is not
+// changed once others may see it.
 type Session struct {
 	ID       ID
 	Account  string
 	Protocol string
-	Remote   netip.AddrPort
-	Target   string // "east/192.0.2.7:143"
-	TLS      string // of the client's leg: "TLSv1.3", or "no"
-	Since    time.Time
+	Remote   netip.AddrPort // of the client
+	Target   string         // "east/192.0.2.7:143"
+	TLS      string         // of the client's connection: "TLSv1.3", or "no"
+	Since    time.Time      // when its server was reached
+	Front    *Front         `json:",omitzero"` // that the client came by; nil: none
+	Near     netip.AddrPort `json:",omitzero"` // of the connection to the server: our end
+	Far      netip.AddrPort `json:",omitzero"` // and the server's
+
+	next *Session // in the Registry: with an end of the same port
+}
+
+// A Front is a proxy or load balancer between the client and us.
+type Front struct {
+	Addr netip.AddrPort
+	Ext  string // what it calls the session; "": it has not said
 }
 
 // A Registry holds the sessions of this node. The zero value is empty.
 type Registry struct {
 	mu       sync.Mutex
 	sessions map[ID]*Session
+	coming   map[ID]*Session     // logins on their way
+	byPort   map[uint16]*Session // all of them by their own end, in chains
 }
 
-// Add enters a session.
+// Expect enters a login that is on its way in: its server may ask who that is. It
+// takes the place of an earlier one, at another server.
+func (r *Registry) Expect(s *Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.coming == nil {
+		r.coming = map[ID]*Session{}
+	}
+	r.unlink(r.coming[s.ID])
+	r.coming[s.ID] = s
+	r.link(s)
+}
+
+// Add enters a session. It is on its way no more.
 func (r *Registry) Add(s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sessions == nil {
 		r.sessions = map[ID]*Session{}
 	}
+	r.unlink(r.coming[s.ID])
+	delete(r.coming, s.ID)
 	r.sessions[s.ID] = s
+	r.link(s)
 }
 
-// Remove takes a session out.
+// Remove takes out a session, or a login on its way in.
 func (r *Registry) Remove(id ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.unlink(r.sessions[id])
+	r.unlink(r.coming[id])
 	delete(r.sessions, id)
+	delete(r.coming, id)
+}
+
+// Behind returns who stands behind connections from an end of ours: one to each of
+// several servers, perhaps.
+func (r *Registry) Behind(near netip.AddrPort) (list []*Session) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for s := r.byPort[near.Port()]; s != nil; s = s.next {
+		if s.Near == near {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// link puts a session into the chain of its port. With a map of all there would be
+// another hundred bytes for each; this has no more entries than there are ports.
+func (r *Registry) link(s *Session) {
+	if !s.Near.IsValid() {
+		return
+	}
+	if r.byPort == nil {
+		r.byPort = map[uint16]*Session{}
+	}
+	s.next = r.byPort[s.Near.Port()]
+	r.byPort[s.Near.Port()] = s
+}
+
+func (r *Registry) unlink(s *Session) {
+	if s == nil || !s.Near.IsValid() {
+		return
+	}
+	port := s.Near.Port()
+	if r.byPort[port] == s {
+		r.byPort[port] = s.next
+		if s.next == nil {
+			delete(r.byPort, port)
+		}
+		return
+	}
+	for p := r.byPort[port]; p != nil; p = p.next {
+		if p.next == s {
+			p.next = s.next
+		}
+	}
 }
 
 // Len returns how many sessions there are.

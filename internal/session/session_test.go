@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"net/netip"
 	"regexp"
 	"sync"
 	"testing"
@@ -57,5 +58,63 @@ func TestManyMayComeAndGoAtOnce(t *testing.T) {
 	wg.Wait()
 	if r.Len() != 25 {
 		t.Errorf("%d are left, want 25", r.Len())
+	}
+}
+
+func TestWhoStandsBehindAConnectionIsKnownFromTheBeginning(t *testing.T) {
+	var r session.Registry
+	near, other := netip.MustParseAddrPort("10.0.0.1:43211"), netip.MustParseAddrPort("10.0.0.1:43212")
+	ann, bob := &session.Session{ID: 1, Account: "ann", Near: near}, &session.Session{ID: 2, Account: "bob", Near: near}
+	r.Expect(ann)
+	if got := r.Behind(near); len(got) != 1 || got[0] != ann || r.Len() != 0 || len(r.Behind(other)) != 0 {
+		t.Errorf("a login on its way: %v; %d are logged in", got, r.Len())
+	}
+	r.Add(ann)
+	r.Expect(bob) // to another server: one port may serve for both
+	if got := r.Behind(near); len(got) != 2 || got[0] != bob || r.Len() != 1 {
+		t.Errorf("a session and a login: %v", got)
+	}
+	r.Expect(&session.Session{ID: 2, Account: "bob", Near: other}) // its first server did not answer
+	r.Remove(ann.ID)
+	if got := r.Behind(near); len(got) != 0 || len(r.Behind(other)) != 1 {
+		t.Errorf("when it has gone: %v", got)
+	}
+	r.Remove(bob.ID)
+	if len(r.Behind(other)) != 0 {
+		t.Error("a login that failed is left")
+	}
+}
+
+// Ports come again: at other addresses of ours, and towards other servers.
+func TestManyMayHaveTheSamePort(t *testing.T) {
+	var r session.Registry
+	at := func(i int) netip.AddrPort {
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 4)}), uint16(40000+i%8))
+	}
+	for i := range 100 {
+		r.Expect(&session.Session{ID: session.ID(i), Near: at(i)})
+		r.Add(&session.Session{ID: session.ID(i), Near: at(i)})
+	}
+	for i := range 50 {
+		r.Remove(session.ID(2 * i))
+	}
+	left := 0
+	for i := range 8 {
+		for _, s := range r.Behind(at(i)) {
+			if left++; s.Near != at(i) || s.ID%2 == 0 {
+				t.Errorf("behind %v is %+v", at(i), s)
+			}
+		}
+	}
+	if left != 50 || r.Len() != 50 {
+		t.Errorf("%d are found of %d, want 50", left, r.Len())
+	}
+	for i := range 50 {
+		r.Remove(session.ID(2*i + 1))
+	}
+	for i := range 8 {
+		if len(r.Behind(at(i))) > 0 {
+			t.Errorf("somebody is left behind %v", at(i))
+		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -44,13 +45,15 @@ import (
 //	account NAME FIELD=VALUE …       instead of ann's default
 //	anyone                           everybody is known, nobody proven
 //	source down                      the account source answers with an error
-//	backend NAME starttls|implicit|refuse|mechanism=M|master=NAME:PASSWORD …
+//	backend NAME starttls|implicit|refuse|mechanism=M|master=NAME:PASSWORD|trusted|proxy=V …
 //	mechanisms PLAIN …               what clients may use
 //	nonce NONCE                      what challenges hold, every time
 //	certified NAME                   under TLS a certificate has shown that the client is NAME
 //	token TOKEN NAME                 an OAuth 2 token and whose it is
 //	names lower                      capitals in names are small letters
 //	full                             the account ann has as many sessions as it may
+//	trusted                          the client is a trusted front end
+//	front                            the client is a load balancer: it begins with a PROXY header
 //	login_timeout 100ms
 //	idle 100ms
 
@@ -75,6 +78,8 @@ type stage struct {
 
 // directory is the account source of a transcript.
 type directory map[string]account.Fields
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 var errDown = errors.New("account source \"test\": connection refused")
 
@@ -167,6 +172,10 @@ func (s *stage) configure(t *testing.T, setup string) {
 			if _, err := s.desk.Limits.Session("ann", netip.Addr{}); err != nil {
 				t.Fatal(err)
 			}
+		case "trusted":
+			s.service.Trusted = loopback
+		case "front":
+			s.service.Fronts = loopback
 		case "login_timeout":
 			s.service.Bounds.Login, _ = time.ParseDuration(words[1])
 		case "idle":
@@ -234,6 +243,10 @@ func (s *stage) backend(t *testing.T, name string, options []string) *scripted {
 			_ = ln.Close()
 		case "mechanism":
 			settings.Mechanism = value
+		case "trusted":
+			settings.Trusted = true
+		case "proxy":
+			settings.ProxyProtocol, _ = strconv.Atoi(value)
 		case "master":
 			settings.Master, settings.MasterPassword, _ = strings.Cut(value, ":")
 		}

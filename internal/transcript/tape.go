@@ -203,7 +203,9 @@ func Enter(t testing.TB, proto login.Protocol, says string, ticket login.Ticket)
 	const most = 256 << 10 // package backend's
 	p := Record(says)
 	c := wire.New(p, wire.Bounds{Bytes: most})
-	ticket.Client = &login.Client{Protocol: proto}
+	client := wire.New(Record(""), wire.Bounds{})
+	defer func() { _ = client.Close() }()
+	ticket.Client = &login.Client{Protocol: proto, Conn: client}
 	w, err = proto.Enter(context.Background(), c, ticket)
 	_ = c.Flush()
 	_ = c.Close()
@@ -219,13 +221,14 @@ func Ticket(user, password string, how byte) login.Ticket {
 	if how&1 != 0 {
 		t.Master = "master"
 	}
+	t.Trusted = how&8 != 0
 	switch how >> 1 & 3 {
 	case 1:
 		t.Mechanism = &sasl.Plain
 	case 2:
 		t.Mechanism = &sasl.Login
 	case 3:
-		t.Mechanism = &all[int(how>>3)%len(all)]
+		t.Mechanism = &all[int(how>>4)%len(all)]
 		if t.Mechanism.Enter == nil {
 			t.Mechanism = nil
 		}

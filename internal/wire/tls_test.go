@@ -1,11 +1,13 @@
 package wire_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -240,4 +242,76 @@ func TestAnInterruptMayComeAtAnyMoment(t *testing.T) {
 		}
 		wg.Wait()
 	}
+}
+
+// What stands behind a preface in the same packet belongs to the handshake.
+func TestTLSBeginsBehindAPreface(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		a, z := relaytest.Sockets(t)
+		near := wire.New(a, wire.Bounds{Step: 10 * time.Second})
+		server, client := relaytest.TLS(version)
+		peer := tls.Client(&behind{z, "preface\r\n"}, client)
+		done := make(chan error, 1)
+		go func() {
+			_, err := io.WriteString(peer, "under TLS\r\n") // the first packet has the preface, too
+			done <- err
+		}()
+		var said string
+		err := near.Preface(time.Now().Add(10*time.Second), func(r *bufio.Reader) (err error) {
+			said, err = r.ReadString('\n')
+			return err
+		})
+		if said != "preface\r\n" || err != nil {
+			t.Fatalf("the preface is %q %v", said, err)
+		}
+		err = near.StartTLS(t.Context(), func(nc net.Conn) *tls.Conn { return tls.Server(nc, server) })
+		if err := errors.Join(err, <-done); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := near.ReadLine(); line != "under TLS" || err != nil {
+			t.Errorf("heard %q %v", line, err)
+		}
+		_, _ = near.Close(), peer.Close()
+	}
+}
+
+// behind sends something before what it is given first, in the same packet.
+type behind struct {
+	net.Conn
+	text string
+}
+
+func (b *behind) Write(p []byte) (int, error) {
+	n, err := b.Conn.Write(append([]byte(b.text), p...))
+	n, b.text = max(0, n-len(b.text)), ""
+	return n, err
+}
+
+func TestAPrefaceThatDoesNotComeIsCut(t *testing.T) {
+	near, _ := dial(t, wire.Bounds{})
+	err := near.Preface(time.Now().Add(20*time.Millisecond), func(r *bufio.Reader) error { _, err := r.Peek(1); return err })
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	near.Interrupt()
+	err = near.Preface(time.Now().Add(time.Hour), func(r *bufio.Reader) error { _, err := r.Peek(1); return err })
+	if !errors.Is(err, wire.ErrInterrupted) {
+		t.Errorf("got %v, want %v", err, wire.ErrInterrupted)
+	}
+}
+
+func TestTheEndsOfAConnectionAreKnown(t *testing.T) {
+	a, z := relaytest.Sockets(t)
+	c := wire.New(a, wire.Bounds{})
+	ours, theirs := c.Ends()
+	if ours.String() != a.LocalAddr().String() || theirs.String() != z.LocalAddr().String() {
+		t.Errorf("%v and %v, want %v and %v", ours, theirs, a.LocalAddr(), z.LocalAddr())
+	}
+	_, _ = c.Close(), z.Close()
+	pipe, other := net.Pipe()
+	c = wire.New(pipe, wire.Bounds{})
+	if ours, _ := c.Ends(); ours.IsValid() {
+		t.Errorf("a pipe ends at %v", ours)
+	}
+	_, _ = c.Close(), other.Close()
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -78,18 +79,29 @@ func New(nc net.Conn, b Bounds) *Conn {
 	return c
 }
 
+// Preface gives a function what the peer says before its first line, which it must
+// do by until. The function reads no further than the preface goes.
+func (c *Conn) Preface(until time.Time, read func(*bufio.Reader) error) error {
+	c.setReadDeadline(until)
+	err := read(c.in)
+	if err != nil {
+		return c.explain(err)
+	}
+	return nil
+}
+
 // StartTLS sends what was queued and goes on under TLS, which start begins over
 // the connection that it is given: tls.Server or tls.Client. Bytes that the peer
 // sent in clear behind its last line end the conversation: they would otherwise
-// be taken for protected ones.
+// be taken for protected ones. Behind a Preface they are the handshake's.
 func (c *Conn) StartTLS(ctx context.Context, start func(net.Conn) *tls.Conn) error {
-	if c.Ahead() {
+	if c.Ahead() && c.lines > 0 {
 		return ErrEarly
 	}
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	t := start(relay.NewSocket(c.raw))
+	t := start(relay.NewSocket(c.raw, c.takeAhead()...))
 	c.setReadDeadline(c.stepEnd())
 	_ = c.raw.SetWriteDeadline(c.writeEnd())
 	if err := t.HandshakeContext(ctx); err != nil {
@@ -112,15 +124,33 @@ func (c *Conn) TLS() *tls.ConnectionState {
 // Detach ends the life of the Conn and gives the connection to whom relays it,
 // with what the peer has sent ahead. The caller has called Flush.
 func (c *Conn) Detach() relay.Leg {
-	var ahead []byte
+	leg := relay.Leg{Conn: c.raw, TLS: c.tls, Pending: c.takeAhead()}
+	c.drop()
+	_ = leg.Conn.SetDeadline(time.Time{})
+	return leg
+}
+
+// takeAhead is what the peer has sent ahead, which is not read here any more.
+func (c *Conn) takeAhead() (ahead []byte) {
 	if n := c.in.Buffered(); n > 0 {
 		ahead = make([]byte, n)
 		_, _ = io.ReadFull(c.in, ahead)
 	}
-	leg := relay.Leg{Conn: c.raw, TLS: c.tls, Pending: ahead}
-	c.drop()
-	_ = leg.Conn.SetDeadline(time.Time{})
-	return leg
+	return ahead
+}
+
+// Ends are the addresses of the connection: ours and the peer's.
+func (c *Conn) Ends() (ours, theirs netip.AddrPort) {
+	return AddrPort(c.raw.LocalAddr()), AddrPort(c.raw.RemoteAddr())
+}
+
+// AddrPort is the address of a TCP connection; zero if it is another.
+func AddrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
 }
 
 // Close ends the conversation. After Detach it does nothing.
