@@ -45,7 +45,7 @@ func TestWithTheOnlyDatabaseDownThoseWhoWereSeenGetIn(t *testing.T) {
 	} {
 		t.Run(trouble.name, func(t *testing.T) {
 			db := userTable(t)
-			p := start(t, setup{config: quick + "exempt = [\"127.0.0.1\"]\n" + backends + asks(db, "timeout = \"2s\"\ncache = { good = \"1s\", unknown = \"1s\" }")})
+			p := start(t, setup{config: quick + backends + asks(db, "timeout = \"2s\"\ncache = { good = \"1s\", unknown = \"1s\" }")})
 			p.serves(t, ann, annSecret, "east")
 			before := p.descriptors()
 			time.Sleep(1100 * time.Millisecond) // what is remembered of ann is not good any more

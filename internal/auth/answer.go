@@ -15,10 +15,11 @@ import (
 // Answer implements sasl.Verifier. A source may check answers itself; else it is done
 // with what is stored for the account.
 func (v verifier) Answer(ctx context.Context, authn string, answer account.Answer) (id sasl.Identity, err error) {
+	v, authn = v.acting("", authn)
 	name, err := v.name(authn)
 	if err == nil {
 		v.query.Name, v.query.Answer = name, &answer
-		id.Account, err = v.auth.prove(ctx, v.query, func(acct *account.Account) error {
+		id.Account, err = v.prove(ctx, func(acct *account.Account) error {
 			if id.Password, id.Proven = fits(acct, v.query.Protocol, answer); !id.Proven {
 				return account.ErrRefused
 			}
@@ -29,7 +30,7 @@ func (v verifier) Answer(ctx context.Context, authn string, answer account.Answe
 	if id.Account == nil || len(id.Account.Stored(v.query.Protocol)) == 0 {
 		_, _ = fits(&nobody, v.query.Protocol, answer) // takes the same time
 	}
-	return v.verdict(name, "", v.again(id), err)
+	return v.verdict(ctx, name, "", v.again(id), err)
 }
 
 // keep notes a password that has been found right, if it is known.

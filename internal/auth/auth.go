@@ -34,6 +34,10 @@ type Auth struct {
 	// Salt is a secret from which salts of SCRAM are made, for accounts that have none,
 	// and for names that nobody has. While it stays the same, so do they.
 	Salt []byte
+	// Masters are those who may log in as others; nil: nobody may. Where one says so by
+	// its name, Separator stands between whom it acts for and its own; "": not by names.
+	Masters   account.Directory
+	Separator string
 	// Tokens tells whose an OAuth 2 token is, by all names that he has, one at least. It
 	// returns a sasl.TokenRefusal if it is nobody's; nil: there is nobody to ask.
 	Tokens func(ctx context.Context, token string) (names []string, err error)
@@ -57,13 +61,15 @@ func New(d account.Directory, decoy string, processors int) *Auth {
 // Verifier answers for one client. domain is added to names without one; q is
 // what is known of the client besides its name.
 func (a *Auth) Verifier(q account.Query, domain string) sasl.Verifier {
-	return verifier{a, q, domain}
+	return verifier{auth: a, query: q, domain: domain, directory: a.directory}
 }
 
 type verifier struct {
-	auth   *Auth
-	query  account.Query
-	domain string
+	auth      *Auth
+	query     account.Query
+	domain    string
+	directory account.Directory // of those who prove themselves
+	owner     *owner            // for whom they act; nil: for themselves
 }
 
 // A nameError is an error about a client that has said its name.
@@ -85,6 +91,7 @@ func (e nameError) NoDelay() (nodelay, known bool) {
 
 // Password implements sasl.Verifier.
 func (v verifier) Password(ctx context.Context, authz, authn, password string) (sasl.Identity, error) {
+	v, authn = v.acting(authz, authn)
 	name, err := v.name(authn)
 	if err == nil && !possible(password, maxPassword) {
 		err = account.ErrRefused
@@ -95,13 +102,16 @@ func (v verifier) Password(ctx context.Context, authz, authn, password string) (
 	} else {
 		err = v.auth.pretend(ctx, password, err)
 	}
-	return v.verdict(name, authz, id, err)
+	return v.verdict(ctx, name, authz, id, err)
 }
 
 // verdict is the answer about a client with a name, that wants to act for authz, or for
 // itself.
-func (v verifier) verdict(name, authz string, id sasl.Identity, err error) (sasl.Identity, error) {
-	if err == nil && authz != "" && !v.means(authz, name) {
+func (v verifier) verdict(ctx context.Context, name, authz string, id sasl.Identity, err error) (sasl.Identity, error) {
+	switch {
+	case v.owner != nil:
+		id, err = v.act(ctx, name, id, err)
+	case err == nil && authz != "" && !v.means(authz, name):
 		err = fmt.Errorf("%w: may not act for %.80q", account.ErrRefused, authz)
 	}
 	if err != nil {
@@ -119,12 +129,12 @@ func (v verifier) again(id sasl.Identity) sasl.Identity {
 	}
 	id.Again = func(ctx context.Context) (sasl.Identity, error) {
 		v.query.Fresh = true
-		now, err := v.auth.directory.Lookup(ctx, v.query)
+		now, err := v.directory.Lookup(ctx, v.query)
 		if err != nil {
 			return sasl.Identity{}, err
 		}
 		same := slices.Equal(now.Stored(v.query.Protocol), was.Stored(v.query.Protocol))
-		return sasl.Identity{Account: now, Password: id.Password, Proven: same}, nil
+		return sasl.Identity{Account: now, Password: id.Password, Proven: same, Master: id.Master}, nil
 	}
 	return id
 }
@@ -147,7 +157,7 @@ func (v verifier) means(written, name string) bool {
 
 func (v verifier) verify(ctx context.Context, name, password string) (sasl.Identity, error) {
 	v.query.Name, v.query.Password = name, password
-	acct, err := v.auth.prove(ctx, v.query, func(acct *account.Account) error { return v.auth.check(ctx, acct, password) })
+	acct, err := v.prove(ctx, func(acct *account.Account) error { return v.auth.check(ctx, acct, password) })
 	if errors.Is(err, account.ErrUnknown) {
 		return sasl.Identity{}, v.auth.pretend(ctx, password, err)
 	}
@@ -167,9 +177,9 @@ func (v verifier) verify(ctx context.Context, name, password string) (sasl.Ident
 // prove looks a name up and has somebody check what the client shows. What is
 // remembered may be out of date: before a client is refused by it, the source is asked
 // again.
-func (a *Auth) prove(ctx context.Context, q account.Query, check func(*account.Account) error) (*account.Account, error) {
+func (v verifier) prove(ctx context.Context, check func(*account.Account) error) (*account.Account, error) {
 	began := time.Now()
-	acct, err := a.directory.Lookup(ctx, q)
+	acct, err := v.directory.Lookup(ctx, v.query)
 	if err != nil {
 		return nil, err
 	}
@@ -177,8 +187,8 @@ func (a *Auth) prove(ctx context.Context, q account.Query, check func(*account.A
 	if !errors.Is(err, account.ErrRefused) || !remembered(acct, began) {
 		return acct, err
 	}
-	q.Fresh = true
-	fresh, err := a.directory.Lookup(ctx, q)
+	v.query.Fresh = true
+	fresh, err := v.directory.Lookup(ctx, v.query)
 	if err != nil {
 		return nil, err
 	}

@@ -32,21 +32,21 @@ func apop(clear string) account.Answer {
 // scram goes a client's way.
 func scram(t testing.TB, v sasl.Verifier, authz, authn, hash, clear string) (sasl.Identity, error) {
 	t.Helper()
-	p, err := v.SCRAM(t.Context(), hash, authn)
+	p, err := v.SCRAM(t.Context(), hash, authz, authn)
 	if err != nil {
 		return sasl.Identity{}, err
 	}
-	return prove(t, p, authz, hash, clear)
+	return prove(t, p, hash, clear)
 }
 
-func prove(t testing.TB, p sasl.Prover, authz, hash, clear string) (sasl.Identity, error) {
+func prove(t testing.TB, p sasl.Prover, hash, clear string) (sasl.Identity, error) {
 	t.Helper()
 	salt, iterations := p.Salt()
 	proof, server, err := password.Prove(hash, clear, salt, iterations, "messages")
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, own, err := p.Prove(t.Context(), authz, "messages", proof)
+	id, own, err := p.Prove(t.Context(), "messages", proof)
 	if (err == nil) != hmac.Equal(own, server) {
 		t.Errorf("%v, but the server's own proof is %x", err, own)
 	}
@@ -295,7 +295,7 @@ func ptr[T any](v T) *T { return &v }
 func TestSaltsDoNotTellWhoIsThere(t *testing.T) {
 	d := with(map[string]string{"ann": scramKeys, "bob": "{PLAIN}secret", "hashed": otherHash})
 	salts := func(a *Auth, name string) string {
-		p, err := a.Verifier(account.Query{}, "").SCRAM(t.Context(), "SHA-256", name)
+		p, err := a.Verifier(account.Query{}, "").SCRAM(t.Context(), "SHA-256", "", name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -346,7 +346,7 @@ func TestSCRAMWaitsForItsTurn(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, name := range []string{"ann", "nobody"} {
-		if _, err := a.Verifier(account.Query{}, "").SCRAM(ctx, "SHA-256", name); !errors.Is(err, context.Canceled) || errors.Is(err, account.ErrRefused) {
+		if _, err := a.Verifier(account.Query{}, "").SCRAM(ctx, "SHA-256", "", name); !errors.Is(err, context.Canceled) || errors.Is(err, account.ErrRefused) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

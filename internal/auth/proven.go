@@ -17,11 +17,11 @@ func (v verifier) Certificate(ctx context.Context, authz string, names []string)
 // Token implements sasl.Verifier.
 func (v verifier) Token(ctx context.Context, name, token string) (sasl.Identity, error) {
 	if v.auth.Tokens == nil {
-		return v.verdict(name, "", sasl.Identity{}, fmt.Errorf("%w: nobody here can tell whose a token is", account.ErrRefused))
+		return v.verdict(ctx, name, "", sasl.Identity{}, fmt.Errorf("%w: nobody here can tell whose a token is", account.ErrRefused))
 	}
 	names, err := v.auth.Tokens(ctx, token)
 	if err != nil {
-		return v.verdict(name, "", sasl.Identity{}, err)
+		return v.verdict(ctx, name, "", sasl.Identity{}, err)
 	}
 	return v.known(ctx, name, names)
 }
@@ -37,12 +37,12 @@ func (v verifier) known(ctx context.Context, authz string, names []string) (id s
 	}
 	if err == nil {
 		v.query.Name = name
-		id.Account, err = v.auth.directory.Lookup(ctx, v.query)
+		id.Account, err = v.directory.Lookup(ctx, v.query)
 	}
 	if err == nil {
 		id.Proven, id.Password = true, clearOf(id.Account, v.query.Protocol)
 	}
-	return v.verdict(name, authz, v.again(id), err)
+	return v.verdict(ctx, name, authz, v.again(id), err)
 }
 
 // clearOf is a password of the account, for a backend; "": none is known.

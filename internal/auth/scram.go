@@ -19,12 +19,13 @@ import (
 // SCRAM implements sasl.Verifier. Nobody learns from what he is told whether there is
 // such an account: unknown names, and accounts that have no keys, have a salt too, which
 // stays the same.
-func (v verifier) SCRAM(ctx context.Context, hash, authn string) (sasl.Prover, error) {
-	p := &prover{verifier: v, hash: hash, began: time.Now()}
+func (v verifier) SCRAM(ctx context.Context, hash, authz, authn string) (sasl.Prover, error) {
+	v, authn = v.acting(authz, authn)
+	p := &prover{verifier: v, hash: hash, authz: authz, began: time.Now()}
 	p.name, p.err = v.name(authn)
 	if p.err == nil {
 		p.query.Name = p.name
-		p.account, p.err = v.auth.directory.Lookup(ctx, p.query)
+		p.account, p.err = v.directory.Lookup(ctx, p.query)
 	}
 	if p.err != nil && !errors.Is(p.err, account.ErrUnknown) && !errors.Is(p.err, account.ErrRefused) {
 		return nil, nameError{p.name, nil, p.err}
@@ -41,6 +42,7 @@ func (v verifier) SCRAM(ctx context.Context, hash, authn string) (sasl.Prover, e
 type prover struct {
 	verifier
 	hash       string
+	authz      string
 	name       string
 	began      time.Time
 	account    *account.Account // nil: unknown
@@ -111,9 +113,9 @@ func (p *prover) keysOf(ctx context.Context, acct *account.Account) (keys []key,
 }
 
 // Prove implements sasl.Prover.
-func (p *prover) Prove(ctx context.Context, authz, messages string, proof []byte) (sasl.Identity, []byte, error) {
+func (p *prover) Prove(ctx context.Context, messages string, proof []byte) (sasl.Identity, []byte, error) {
 	id, own, err := p.check(ctx, messages, proof)
-	if id, err = p.verdict(p.name, authz, id, err); err != nil {
+	if id, err = p.verdict(ctx, p.name, p.authz, id, err); err != nil {
 		return id, nil, err
 	}
 	return id, own, nil
@@ -129,7 +131,7 @@ func (p *prover) check(ctx context.Context, messages string, proof []byte) (sasl
 	clear, own, ok := proven(p.keys, messages, proof)
 	if !ok && remembered(acct, p.began) {
 		p.query.Fresh = true
-		fresh, err := p.auth.directory.Lookup(ctx, p.query)
+		fresh, err := p.directory.Lookup(ctx, p.query)
 		if err != nil {
 			return sasl.Identity{}, nil, err
 		}

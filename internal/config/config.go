@@ -162,6 +162,11 @@ type Accounts struct {
 	Only []string `toml:"only"`
 	// Domains that this source is not asked for; "" stands for names without one.
 	Skip []string `toml:"skip,omitempty"`
+	// Whether its accounts are those of masters, who log in as others and not as
+	// themselves: with an authorization identity, or as user*master (see
+	// master_separator). What they open must let usher in without its owner's password.
+	// Default: false.
+	Master bool `toml:"master" default:"false"`
 	// What to look for, in this order, until something is known: "{user}", "{name}",
 	// "@{domain}". Left out, the name as it is.
 	Keys []string `toml:"keys,omitempty"`
@@ -263,6 +268,10 @@ type Login struct {
 	Password Secret `toml:"password"`
 	// File that holds the master's password, in place of password.
 	PasswordFile Path `toml:"password_file"`
+	// What stands between the user's name and the master's where the backend wants them
+	// in one, such as "*" for ann*usher. "" tells it the user's as the authorization
+	// identity of AUTHENTICATE.
+	Separator string `toml:"separator"`
 	// SASL mechanism towards the backend: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256 and their
 	// kin; with XOAUTH2 and OAUTHBEARER the password is a token. "" takes what fits.
 	Mechanism string `toml:"mechanism"`
@@ -301,6 +310,9 @@ type Auth struct {
 	// and clients that see them do not try another one: name them if your accounts have
 	// these. See "Who proves himself without showing his password".
 	Mechanisms []string `toml:"mechanisms"`
+	// What stands between whom a master logs in as and the master's own name: with "*",
+	// ann*boss. Masters are in [[accounts]] with master = true. "" lets no name say that.
+	MasterSeparator string `toml:"master_separator"`
 	// Pairs of characters: in a name, the first of each becomes the second. "%@" takes
 	// ann%example.org for ann@example.org.
 	UsernameTranslate string `toml:"username_translate"`

@@ -42,7 +42,6 @@ func laters() []later {
 		{key: "backend.*.login.as", words: "token peer", remedy: "use user or master"},
 		{key: "local"},
 		{key: "route.*.to", words: "local home", remedy: routeRemedy},
-		{key: "auth.master_separator"},
 		{key: "pool"},
 		{key: "cluster.type", words: "redis", remedy: "leave [cluster] out: this node is then alone"},
 		{key: "cluster", act: ignore},

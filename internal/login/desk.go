@@ -81,6 +81,9 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 		return nil, err
 	}
 	admitted = true
+	if a.who.Master != "" {
+		d.logMaster(a)
+	}
 	return a, nil
 }
 

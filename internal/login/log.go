@@ -63,6 +63,20 @@ func (d *Desk) Mistrust(c *Client, what string) {
 	}
 }
 
+// logMaster says that somebody is in a mailbox that is not its own.
+func (d *Desk) logMaster(a *Admission) {
+	c := a.client
+	d.Log.LogAttrs(context.Background(), slog.LevelInfo, "login of a master",
+		slog.String("id", c.ID.String()),
+		slog.String("protocol", c.Protocol.Info().Name),
+		slog.String("remote", c.Remote.String()),
+		slog.String("tls", tlsName(c)),
+		slog.String("user", a.who.Account.Name),
+		slog.String("master", a.who.Master),
+		slog.String("target", a.stop.String()),
+	)
+}
+
 func (d *Desk) logSession(s *session.Session, st relay.Stats) {
 	attrs := []slog.Attr{
 		slog.String("id", s.ID.String()),

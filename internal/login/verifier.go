@@ -66,9 +66,9 @@ func (v verifier) Certificate(ctx context.Context, authz string, names []string)
 }
 
 // SCRAM implements sasl.Verifier.
-func (v verifier) SCRAM(ctx context.Context, hash, authn string) (p sasl.Prover, err error) {
+func (v verifier) SCRAM(ctx context.Context, hash, authz, authn string) (p sasl.Prover, err error) {
 	err = v.decide(ctx, authn, "", func(ctx context.Context) error {
-		p, err = v.Verifier.SCRAM(ctx, hash, authn)
+		p, err = v.Verifier.SCRAM(ctx, hash, authz, authn)
 		return err
 	})
 	return prover{p, v}, err
@@ -81,9 +81,9 @@ type prover struct {
 }
 
 // Prove implements sasl.Prover.
-func (p prover) Prove(ctx context.Context, authz, messages string, proof []byte) (id sasl.Identity, own []byte, err error) {
+func (p prover) Prove(ctx context.Context, messages string, proof []byte) (id sasl.Identity, own []byte, err error) {
 	err = p.verifier.decide(ctx, "", "", func(ctx context.Context) error {
-		id, own, err = p.Prover.Prove(ctx, authz, messages, proof)
+		id, own, err = p.Prover.Prove(ctx, messages, proof)
 		return err
 	})
 	return id, own, err

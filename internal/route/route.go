@@ -29,6 +29,7 @@ type Backend struct {
 	Timeout        time.Duration
 	Master         string // with MasterPassword; "": logs in as the user
 	MasterPassword string
+	Separator      string // "*": the master's name stands behind the user's, as user*master; "": it has one of its own
 	Mechanism      string
 	Trusted        bool // is told who the client is, in its own protocol
 	ProxyProtocol  int  // version of the PROXY header that it reads; 0: none
@@ -191,6 +192,9 @@ func (b Backend) stop(name string, a *account.Account) Stop {
 	}
 	if p.Password != "" { // the account's own way in, instead of the backend's master
 		s.Login.Password, s.Login.Master = p.Password, p.Master
+	}
+	if b.Separator != "" && s.Login.Master != "" {
+		s.Login.User, s.Login.Master = s.Login.User+b.Separator+s.Login.Master, ""
 	}
 	if p.TLS != account.TLSUnset {
 		s.TLS = p.TLS

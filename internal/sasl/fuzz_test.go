@@ -20,7 +20,7 @@ var serves = []sasl.Mechanism{
 // refusing finds everybody wrong.
 type refusing struct{ asked }
 
-func (*refusing) SCRAM(context.Context, string, string) (sasl.Prover, error) {
+func (*refusing) SCRAM(context.Context, string, string, string) (sasl.Prover, error) {
 	keys, err := password.NewSCRAM("SHA-1", "secret", []byte("salt"), 1)
 	return &keeper{keys: keys}, err
 }

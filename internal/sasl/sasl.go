@@ -61,7 +61,7 @@ type Verifier interface {
 	// SCRAM asks what a client must be told that wants to prove itself by SCRAM. hash is
 	// SHA-1 or SHA-256. Names that cannot do so, or that nobody has, are told something
 	// too, and are refused by the Prover.
-	SCRAM(ctx context.Context, hash, authn string) (Prover, error)
+	SCRAM(ctx context.Context, hash, authz, authn string) (Prover, error)
 	// Token asks for those that show an OAuth 2 token. name is whom the client says it
 	// to be for; "": it does not say.
 	Token(ctx context.Context, name, token string) (Identity, error)
@@ -76,7 +76,7 @@ type Prover interface {
 	Salt() (salt []byte, iterations int)
 	// Prove decides about the client's proof over the messages of the exchange, and
 	// returns the server's own: RFC 5802 §3.
-	Prove(ctx context.Context, authz, messages string, proof []byte) (id Identity, own []byte, err error)
+	Prove(ctx context.Context, messages string, proof []byte) (id Identity, own []byte, err error)
 }
 
 // An Identity is a client that has shown who it is.
@@ -84,6 +84,7 @@ type Identity struct {
 	Account  *account.Account
 	Password string // as shown by the client, or known to be its own; "": nobody knows it
 	Proven   bool   // false: nobody has checked it yet, the backend must
+	Master   string // who has proven itself, to act for the account; "": its owner
 
 	// Again asks the source what it says now; nil: it was asked just now.
 	Again func(ctx context.Context) (Identity, error)

@@ -32,8 +32,8 @@ func (a *asked) Answer(ctx context.Context, authn string, answer account.Answer)
 	return a.Password(ctx, "", authn, "")
 }
 
-func (a *asked) SCRAM(_ context.Context, hash, authn string) (sasl.Prover, error) {
-	a.shown = append(a.shown, shown{"", authn, hash})
+func (a *asked) SCRAM(_ context.Context, hash, authz, authn string) (sasl.Prover, error) {
+	a.shown = append(a.shown, shown{authz, authn, hash})
 	return a.prover, a.err
 }
 

@@ -45,7 +45,7 @@ func (s scram) serve(ctx context.Context, x Exchange, v Verifier, on Channel) (I
 	if err != nil {
 		return Identity{}, err
 	}
-	p, err := v.SCRAM(ctx, s.hash, first.name)
+	p, err := v.SCRAM(ctx, s.hash, first.authz, first.name)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -60,7 +60,7 @@ func (s scram) serve(ctx context.Context, x Exchange, v Verifier, on Channel) (I
 	if err := s.sameChannel(first, final, nonce, on); err != nil {
 		return Identity{}, named{first.name, err}
 	}
-	id, own, err := p.Prove(ctx, first.authz, first.bare+","+challenge+","+final.bare, final.proof)
+	id, own, err := p.Prove(ctx, first.bare+","+challenge+","+final.bare, final.proof)
 	if err != nil {
 		return id, err
 	}

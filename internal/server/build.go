@@ -183,7 +183,7 @@ func (b *builder) backend(key string, c config.Backend) route.Backend {
 		TLS: mode, Config: b.backendTLS(key, c),
 		ConnectTimeout: time.Duration(c.ConnectTimeout), Timeout: time.Duration(c.Timeout), Mechanism: c.Login.Mechanism,
 		Addrs:   map[string][]string{"": c.Addr, "imap": c.IMAP, "pop3": c.POP3},
-		Trusted: c.Trusted, ProxyProtocol: c.ProxyProtocol,
+		Trusted: c.Trusted, ProxyProtocol: c.ProxyProtocol, Separator: c.Login.Separator,
 	}
 	if c.ProxyProtocol > 2 {
 		b.wrong("write 1 or 2, or 0 for none", key+".proxy_protocol", "there is no version %d of the PROXY header", c.ProxyProtocol)
@@ -209,8 +209,8 @@ func (b *builder) backend(key string, c config.Backend) route.Backend {
 	if r.Master == "" || r.MasterPassword == "" {
 		b.wrong("add name and password_file", key+".login", "a master has a name and a password")
 	}
-	if ok && !m.Authz {
-		b.wrong("leave mechanism out", key+".login.mechanism", "%s cannot say for whom a master logs in", m.Name)
+	if ok && !m.Authz && c.Login.Separator == "" {
+		b.wrong("leave mechanism out, or set separator", key+".login.mechanism", "%s cannot say for whom a master logs in", m.Name)
 	}
 	return r
 }

@@ -78,6 +78,13 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`5:38: auth.mechanisms[2]: SCRAM-SHA-1-PLUS works for none of these account sources: they tell no passwords: leave it out`,
 			`5:58: auth.mechanisms[3]: CRAM-MD5 works for none of these account sources: they tell no passwords: leave it out`,
 		}},
+		{"masters", imapOnly + "[auth]\nmaster_separator = '*'\n[[accounts]]\ntype = 'any'\n[backend.default]\naddr = ['mail']\n", []string{
+			`5:20: auth.master_separator: there are no masters: set master = true in the [[accounts]] block that has the masters`,
+		}},
+		{"masters only", imapOnly + "[[accounts]]\ntype = 'any'\nmaster = true\n[backend.default]\naddr = ['mail']\n", []string{
+			`4:3: accounts: there are masters only: add an [[accounts]] block for those whom they act for`,
+			`6:10: accounts[0].master: of this kind everybody would be a master: leave master out, or use another type`,
+		}},
 		{"a mechanism that needs TLS", imapOnly + "[auth]\nmechanisms = ['SCRAM-SHA-1-PLUS']\n", []string{
 			`5:15: auth.mechanisms[0]: SCRAM-SHA-1-PLUS is bound to TLS, which no listener has: leave it out, or choose another tls in [[listen]]`,
 		}},
@@ -105,7 +112,7 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`7:9: backend.east.pop3[0]: host "p:": the port is missing behind the colon: write it as "imap1.example.org" or "imap1.example.org:1143"`,
 			`8:6: backend.east.ca: open DIR/gone.pem: no such file or directory: check the path, and that usher may read it`,
 			`9:9: backend.east.login: a master has a name and a password: add name and password_file`,
-			`9:38: backend.east.login.mechanism: LOGIN cannot say for whom a master logs in: leave mechanism out`,
+			`9:38: backend.east.login.mechanism: LOGIN cannot say for whom a master logs in: leave mechanism out, or set separator`,
 			`11:6: backend.west.ca: DIR/key.pem holds no certificate: give a PEM file of certificates`,
 			`12:23: backend.west.login.mechanism: there is no mechanism "NTLM": leave it out, or use one of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-SHA256, CRAM-SHA1, CRAM-MD5, OAUTHBEARER, XOAUTH2, PLAIN, LOGIN`,
 		}},

@@ -31,6 +31,7 @@ type house struct {
 	sources  []source
 	opened   []*openSource
 	chain    account.Chain // of those that are opened
+	masters  account.Chain // … of those whose accounts are masters'
 	networks limit.Networks
 	desk     *login.Desk
 	services []service
@@ -62,11 +63,9 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 	return h, config.Join(b.mistakes)
 }
 
-// name is whom a client means by what it writes; what nobody can be called stays as it
-// is written.
+// name is who a client says that it is.
 func (h *house) name(c *login.Client, written string) string {
-	name, _ := h.names.Canonical(written, c.Terms.Domain)
-	return name
+	return h.auth.Named(written, c.Terms.Domain)
 }
 
 // open opens what stands behind the doors. What it has opened is closed again if
@@ -78,9 +77,13 @@ func (h *house) open(ctx context.Context, log *slog.Logger, processors int) erro
 	for _, s := range h.sources {
 		o, err := s.start(ctx, string(h.cfg.Server.State), log)
 		if err != nil {
-			return errors.Join(err, h.chain.Close())
+			return errors.Join(err, h.closeSources())
 		}
 		h.opened = append(h.opened, o)
+		if s.cfg.Master {
+			h.masters = append(h.masters, o.directory)
+			continue
+		}
 		h.chain = append(h.chain, o.directory)
 	}
 	return h.authenticate(processors)
@@ -90,10 +93,13 @@ func (h *house) open(ctx context.Context, log *slog.Logger, processors int) erro
 func (h *house) authenticate(processors int) error {
 	decoy, err := password.Make(password.Default, "nobody's")
 	if err != nil {
-		return errors.Join(err, h.chain.Close())
+		return errors.Join(err, h.closeSources())
 	}
 	h.auth = auth.New(h.chain, decoy, processors)
 	h.auth.Names = h.names
+	if len(h.masters) > 0 {
+		h.auth.Masters, h.auth.Separator = h.masters, h.cfg.Auth.MasterSeparator
+	}
 	h.desk.Verifier = func(c *login.Client) sasl.Verifier {
 		return h.auth.Verifier(c.Query(), c.Terms.Domain)
 	}
@@ -105,5 +111,7 @@ func (h *house) close() {
 	for _, s := range h.services {
 		s.Wait()
 	}
-	_ = h.chain.Close()
+	_ = h.closeSources()
 }
+
+func (h *house) closeSources() error { return errors.Join(h.chain.Close(), h.masters.Close()) }

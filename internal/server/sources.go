@@ -29,6 +29,7 @@ func (b *builder) accounts(h *house) {
 	if !hosts && !h.desk.Routes.Leads() {
 		b.warn("add a [[route]] to a backend, or addr to [backend.default]", "accounts", "nobody can log in: accounts of type \"any\" have no host, and no route leads anywhere")
 	}
+	b.masters()
 	names := b.cfg.SourceNames()
 	for i, a := range b.cfg.Accounts {
 		key := fmt.Sprintf("accounts[%d]", i)
@@ -36,6 +37,25 @@ func (b *builder) accounts(h *house) {
 			b.wrong("give it another name", key+".name", "there is an account source %q already", a.Name)
 		}
 		h.sources = append(h.sources, b.source(key, names[i], a))
+	}
+}
+
+// masters tells of those whom nobody is, or everybody.
+func (b *builder) masters() {
+	n := 0
+	for i, a := range b.cfg.Accounts {
+		if !a.Master {
+			continue
+		}
+		if n++; a.Type == "any" {
+			b.wrong("leave master out, or use another type", fmt.Sprintf("accounts[%d].master", i), "of this kind everybody would be a master")
+		}
+	}
+	switch {
+	case n == 0 && b.cfg.Auth.MasterSeparator != "":
+		b.wrong("set master = true in the [[accounts]] block that has the masters", "auth.master_separator", "there are no masters")
+	case n > 0 && n == len(b.cfg.Accounts):
+		b.wrong("add an [[accounts]] block for those whom they act for", "accounts", "there are masters only")
 	}
 }
 

@@ -126,7 +126,7 @@ func (trusting) Certificate(_ context.Context, _ string, names []string) (sasl.I
 	return trusted(names[0])
 }
 
-func (trusting) SCRAM(_ context.Context, _, authn string) (sasl.Prover, error) {
+func (trusting) SCRAM(_ context.Context, _, _, authn string) (sasl.Prover, error) {
 	return prover(authn), nil
 }
 
@@ -140,7 +140,7 @@ type prover string
 
 func (prover) Salt() ([]byte, int) { return []byte("salt"), 1 }
 
-func (p prover) Prove(context.Context, string, string, []byte) (sasl.Identity, []byte, error) {
+func (p prover) Prove(context.Context, string, []byte) (sasl.Identity, []byte, error) {
 	id, err := trusted(string(p))
 	return id, []byte("own"), err
 }
