@@ -52,9 +52,10 @@ golden:
 doc:
 	$(GO) run ./internal/config/manual > doc/config.md
 
-# 2,000 idle sessions and 200 logins a second for a minute; 200 attackers for another.
+# 2,000 idle sessions and 200 logins a second for a minute; 200 attackers for another;
+# 10,000 refusals of each kind, timed.
 soak:
-	$(GO) test -count=1 -v ./bench/soak -full
+	$(GO) test -count=1 -v ./bench/soak -full -timeout 30m
 
 # What usher costs beside other proxies, those that are installed: 17 minutes on two
 # processors. BENCH=-rounds=1 is quicker, BENCH=-help tells more. Then what looking an

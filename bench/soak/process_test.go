@@ -21,6 +21,7 @@ import (
 
 const (
 	password = "secret"
+	inClear  = "{PLAIN}" + password
 	accounts = 100
 )
 
@@ -81,26 +82,27 @@ pop3 = [%q]
 `
 
 // startUsher builds the program, gives it accounts and two stores, and starts
-// it. It ends with ctx at the latest. limits are further lines of [limit].
-func startUsher(ctx context.Context, t *testing.T, limits string) *usher {
+// it. It ends with ctx at the latest. limits are further lines of [limit], stored is
+// the password of all as it is kept.
+func startUsher(ctx context.Context, t *testing.T, limits, stored string) *usher {
 	t.Helper()
 	dir := t.TempDir()
 	program, config := filepath.Join(dir, "program"), filepath.Join(dir, "usher.toml")
 	command(ctx, t, "go", "build", "-o", program, "usher/cmd/usher")
 	text := fmt.Sprintf(configuration, limits, startStore(ctx, t, storeIMAP), startStore(ctx, t, storePOP3))
 	write(t, config, text)
-	write(t, filepath.Join(dir, "accounts.csv"), accountsCSV())
+	write(t, filepath.Join(dir, "accounts.csv"), accountsCSV(stored))
 	command(ctx, t, program, "account", "import", filepath.Join(dir, "accounts.csv"), "-c", config)
 	u := &usher{log: filepath.Join(dir, "log"), tls: certificate(t, dir)}
 	u.start(ctx, t, program, config)
 	return u
 }
 
-func accountsCSV() string {
+func accountsCSV(stored string) string {
 	var b strings.Builder
 	b.WriteString("user,password,host\n")
 	for i := range accounts {
-		fmt.Fprintf(&b, "%s,{PLAIN}%s,store\n", user(i), password)
+		fmt.Fprintf(&b, "%s,%s,store\n", user(i), stored)
 	}
 	return b.String()
 }

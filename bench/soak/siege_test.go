@@ -58,8 +58,8 @@ func TestSiege(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute+5*a.lasts)
 	defer cancel()
 	limits := fmt.Sprintf("failure_delay = %q\n", a.step)
-	without := a.run(ctx, t, startUsher(ctx, t, limits+`failure_delay_max = "0s"`))
-	with := a.run(ctx, t, startUsher(ctx, t, limits))
+	without := a.run(ctx, t, startUsher(ctx, t, limits+`failure_delay_max = "0s"`, inClear))
+	with := a.run(ctx, t, startUsher(ctx, t, limits, inClear))
 	t.Logf("%d attackers in %d networks for %v\nwithout penalties: %v\nwith penalties:    %v", a.attackers, a.networks, a.lasts, without, with)
 
 	if tries := with.tries.Load(); tries*factor > without.tries.Load() {

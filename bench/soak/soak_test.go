@@ -5,7 +5,8 @@
 //	go test ./bench/soak          # a taste: some seconds
 //	go test ./bench/soak -full -v # 2,000 sessions, 200 logins a second, a minute
 //
-// siege_test.go has passwords guessed by many while users log in.
+// siege_test.go has passwords guessed by many while users log in; refusals_test.go
+// measures whether the time of a refusal tells more than its words.
 //
 // The passwords are {PLAIN}: what is measured is usher. ARGON2ID takes about
 // 20 ms of a core for each login, so 200 a second would need four cores for that
@@ -45,7 +46,7 @@ func TestSoak(t *testing.T) {
 
 // soak is the program. Samples are taken at rest: when no login is on its way.
 func soak(ctx context.Context, t *testing.T, p plan) {
-	u := startUsher(ctx, t, "")
+	u := startUsher(ctx, t, "", inClear)
 	table := new(table)
 
 	load(ctx, t, u, plan{rate: 20, load: time.Second})

@@ -74,7 +74,8 @@ func (v verify) Answer(_ context.Context, authn string, a account.Answer) (sasl.
 }
 
 func (v verify) SCRAM(context.Context, string, string, string) (sasl.Prover, error) { return v, nil }
-func (v verify) Salt() ([]byte, int)                                        { return []byte("salt"), 1 }
+
+func (v verify) Salt() ([]byte, int) { return []byte("salt"), 1 }
 
 func (v verify) Prove(context.Context, string, []byte) (sasl.Identity, []byte, error) {
 	id, err := v("", "")
