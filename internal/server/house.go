@@ -58,6 +58,7 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 	h.networks = b.networks()
 	b.listeners(h)
 	b.accounts(h)
+	b.logPlace()
 	return h, config.Join(b.mistakes)
 }
 
