@@ -12,6 +12,7 @@ const (
 	journalSocket = "/run/systemd/journal/socket"
 	journalMost   = 64 << 10 // bytes of an entry: less than any kernel takes in a datagram
 	journalNames  = 64       // bytes of a field's name; journald leaves out longer ones
+	prefix        = "USHER_" // of names that are ours
 )
 
 // journalForm writes entries as systemd's journal takes them:
@@ -31,8 +32,8 @@ func (journalForm) encode(e *entry) []byte {
 		b = appendVariable(b, "USHER_TIME", at) // the entry may have waited for the journal
 	}
 	for _, f := range e.fields {
-		if name := variable(f.key); len(b)+len(name)+len(f.value)+16 <= journalMost {
-			b = appendVariable(b, name, f.value)
+		if len(b)+journalNames+len(f.value)+16 <= journalMost {
+			b = appendPair(appendName(b, f.key), f.value)
 		}
 	}
 	return b
@@ -41,7 +42,11 @@ func (journalForm) encode(e *entry) []byte {
 // appendVariable writes one field. In the second form a value may have line breaks,
 // and cannot become a field of its own.
 func appendVariable(b []byte, name, value string) []byte {
-	b = append(b, name...)
+	return appendPair(append(b, name...), value)
+}
+
+// appendPair writes a value behind its name.
+func appendPair(b []byte, value string) []byte {
 	if !strings.Contains(value, "\n") {
 		b = append(b, '=')
 		return append(append(b, value...), '\n')
@@ -51,19 +56,21 @@ func appendVariable(b []byte, name, value string) []byte {
 	return append(append(b, value...), '\n')
 }
 
-// variable is the name of an attribute's field: USHER_USER for user. Only capitals,
-// digits and underscores can be in one.
-func variable(key string) string {
-	name := strings.Map(func(r rune) rune {
+// appendName writes the name of an attribute's field: USHER_USER for user. Only
+// capitals, digits and underscores can be in one.
+func appendName(b []byte, key string) []byte {
+	b = append(b, prefix...)
+	for _, c := range []byte(key[:min(len(key), journalNames-len(prefix))]) {
 		switch {
-		case r >= 'a' && r <= 'z':
-			return r - 'a' + 'A'
-		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
-			return r
+		case c >= 'a' && c <= 'z':
+			c -= 'a' - 'A'
+		case c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		default:
+			c = '_'
 		}
-		return '_'
-	}, key)
-	return cut("USHER_"+name, journalNames)
+		b = append(b, c)
+	}
+	return b
 }
 
 func journalDial(path string) dial {

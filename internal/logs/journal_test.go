@@ -48,6 +48,8 @@ func fieldsOf(t testing.TB, text string) map[string]string {
 	return m
 }
 
+func variable(key string) string { return string(appendName(nil, key)) }
+
 // What an administrator asks journalctl for is there under the names of the manual.
 func TestTheJournalFindsAUser(t *testing.T) {
 	t.Parallel()
