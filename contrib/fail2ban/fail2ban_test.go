@@ -195,8 +195,8 @@ func TestFilter(t *testing.T) {
 			for _, prefix := range prefixes {
 				checkLog(t, prefixed(t, log, prefix), want)
 			}
-			for _, prefix := range prefixes[:3] { // log = "syslog"; as fail2ban sees it, log = "journal" is the same
-				if format == "logfmt" {
+			if format == "logfmt" {
+				for _, prefix := range prefixes[2:4] { // log = "syslog"; log = "journal", as fail2ban puts it together
 					checkLog(t, prefixed(t, withoutTime(t, log), prefix), want)
 				}
 			}

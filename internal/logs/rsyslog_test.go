@@ -60,10 +60,17 @@ action(type="omfile" file="%[1]s/mail.log" template="RSYSLOG_TraditionalFileForm
 
 func startRsyslog(t *testing.T) *rsyslog {
 	t.Helper()
+	return startRsyslogWith(t, func(r *rsyslog) string {
+		return fmt.Sprintf(rsyslogConfiguration, r.Dir, r.udp, r.tcp, r.tls)
+	})
+}
+
+func startRsyslogWith(t *testing.T, configuration func(*rsyslog) string) *rsyslog {
+	t.Helper()
 	program := need.Program(t, "rsyslogd")
 	r := &rsyslog{t: t, udp: daemon.FreePort(t), tcp: daemon.FreePort(t), tls: daemon.FreePort(t)}
 	r.Daemon = daemon.New(t, daemon.Daemon{Name: "rsyslog", User: "nobody", Quit: syscall.SIGTERM, Ready: func() error {
-		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", r.tcp))
+		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", r.tls))
 		if err == nil {
 			conn.Close()
 		}
@@ -71,8 +78,7 @@ func startRsyslog(t *testing.T) *rsyslog {
 	}})
 	r.socket, r.plainSocket = r.Path("socket"), r.Path("socket5424")
 	r.certify()
-	text := fmt.Sprintf(rsyslogConfiguration, r.Dir, r.udp, r.tcp, r.tls)
-	if err := os.WriteFile(r.Path("conf"), []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(r.Path("conf"), []byte(configuration(r)), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	r.Start(program, "-n", "-f", r.Path("conf"), "-i", r.Path("pid"))
@@ -260,6 +266,26 @@ func TestASyslogThatComesBackGetsWhatHasWaited(t *testing.T) {
 		}
 		eventually(t, "a word about its end", func() bool { return strings.Contains(stderr.String(), "can be written again") })
 	}
+}
+
+// The example for administrators does what it says, but for the places of its files.
+func TestTheExampleForRsyslogWorks(t *testing.T) {
+	t.Parallel()
+	r := startRsyslogWith(t, func(r *rsyslog) string {
+		text, err := os.ReadFile("../../contrib/rsyslog/usher.conf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.NewReplacer("usher-ca.pem", "usher-cert.pem", "/etc/rsyslog.d/usher-", r.Dir+"/", "/var/log", r.Dir, `"6514"`, `"`+r.tls+`"`).Replace(string(text))
+	})
+	log, _ := open(t, r.places()["tls"], Options{Hostname: "mail"})
+	log.Warn("login refused", "remote", "192.0.2.1:1", "why", "wrong name or password", "user", `a"b`)
+	want := `"host":"mail", "severity":"warning", "event":"login-refused", "user":"a\"b", "remote":"192.0.2.1:1", "why":"wrong name or password", "line":"level=WARN msg=`
+	eventually(t, want, func() bool {
+		text, _ := os.ReadFile(r.Path("usher.json"))
+		lines, _ := os.ReadFile(r.Path("usher.log"))
+		return strings.Contains(strings.ReplaceAll(string(text), `": "`, `":"`), want) && strings.Contains(string(lines), `msg="login refused"`)
+	})
 }
 
 // Whoever has no certificate of the authority does not read who logs in.
