@@ -68,6 +68,9 @@ func startRsyslog(t *testing.T) *rsyslog {
 func startRsyslogWith(t *testing.T, configuration func(*rsyslog) string) *rsyslog {
 	t.Helper()
 	program := need.Program(t, "rsyslogd")
+	if tls, _ := filepath.Glob("/usr/lib/*/rsyslog/lmnsd_gtls.so"); len(tls) == 0 && os.Getenv("CI") != "true" {
+		t.Skip("rsyslog-gnutls is not installed")
+	}
 	r := &rsyslog{t: t, udp: daemon.FreePort(t), tcp: daemon.FreePort(t), tls: daemon.FreePort(t)}
 	r.Daemon = daemon.New(t, daemon.Daemon{Name: "rsyslog", User: "nobody", Quit: syscall.SIGTERM, Ready: func() error {
 		conn, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", r.tls))
@@ -243,7 +246,7 @@ func (r *rsyslog) count(since int) (came, lost int) {
 	return came, lost
 }
 
-// A server that is started anew gets what was logged in between.
+// A server that is started anew gets what was logged since usher has heard of its end.
 func TestASyslogThatComesBackGetsWhatHasWaited(t *testing.T) {
 	t.Parallel()
 	r := startRsyslog(t)
@@ -253,16 +256,21 @@ func TestASyslogThatComesBackGetsWhatHasWaited(t *testing.T) {
 		log.Info("one")
 		r.has(before + 1)
 		r.Stop()
-		log.Info("two")
-		eventually(t, "a word about the trouble", func() bool { return strings.Contains(stderr.String(), "cannot be written") })
+		n := 0
+		eventually(t, "a word about the trouble", func() bool {
+			log.Info("two")
+			n++
+			return strings.Contains(stderr.String(), "cannot be written")
+		})
 		log.Info("three")
 		r.Start()
-		var got []string
-		for _, a := range r.has(before + 3)[before:] {
-			got = append(got, a.ID)
-		}
-		if strings.Join(got, " ") != "one two three" {
-			t.Errorf("%s: %v", network, got)
+		var got []arrival
+		eventually(t, "the last line", func() bool {
+			got = r.arrivals()[before:]
+			return got[len(got)-1].ID == "three"
+		})
+		if len(got) < n+1 || len(got) > n+2 || got[0].ID != "one" { // one may have gone into the end of the stream
+			t.Errorf("%s: of %d lines came %+v", network, n+2, got)
 		}
 		eventually(t, "a word about its end", func() bool { return strings.Contains(stderr.String(), "can be written again") })
 	}

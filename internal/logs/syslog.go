@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // How long messages may be. All receivers of syslog over TLS should take 8192 bytes
@@ -124,6 +125,9 @@ func appendData(b []byte, fields []field, room int) []byte {
 // appendValue writes a PARAM-VALUE (RFC 5424 §6.3.3). Control characters, which could
 // make lines of their own in somebody's file, are written as in the line: \n.
 func appendValue(b []byte, value string) []byte {
+	if !strings.ContainsFunc(value, isSpecial) {
+		return append(b, value...) // most are so
+	}
 	for _, r := range strings.ToValidUTF8(value, "\uFFFD") {
 		switch {
 		case r == '"' || r == '\\' || r == ']':
@@ -132,10 +136,15 @@ func appendValue(b []byte, value string) []byte {
 			quoted := strconv.QuoteRune(r) // '\n'
 			b = append(append(b, '\\'), quoted[1:len(quoted)-1]...)
 		default:
-			b = append(b, string(r)...)
+			b = utf8.AppendRune(b, r)
 		}
 	}
 	return b
+}
+
+// isSpecial tells of characters that may have to be written otherwise.
+func isSpecial(r rune) bool {
+	return r < ' ' || r > '~' || r == '"' || r == '\\' || r == ']'
 }
 
 // facilities are the names of syslog.conf for the numbers of RFC 5424 §6.2.1.
