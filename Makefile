@@ -19,6 +19,7 @@ check: fmt vet lint unit
 packages:
 	@scripts/packages
 	@scripts/courier
+	@scripts/crowdsec
 
 fmt:
 	@files=$$($(TOOL) gofumpt -l .); test -z "$$files" || { echo "not formatted (run: make format):"; echo "$$files"; exit 1; }

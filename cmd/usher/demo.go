@@ -86,7 +86,9 @@ func runDemo(cmd *cobra.Command, a demoAddrs) (err error) {
 	if err != nil {
 		return err
 	}
-	s, err := server.New(cfg, server.NewLog(cfg.Server.Log, cmd.ErrOrStderr(), false))
+	log, closeLog := server.OpenLog(cfg, cmd.ErrOrStderr(), false)
+	defer closeLog()
+	s, err := server.New(cfg, log)
 	if err != nil {
 		return err
 	}

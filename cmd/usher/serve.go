@@ -33,7 +33,8 @@ usher upgrade.`,
 			if err != nil {
 				return err
 			}
-			log := server.NewLog(cfg.Server.Log, cmd.ErrOrStderr(), debug)
+			log, closeLog := server.OpenLog(cfg, cmd.ErrOrStderr(), debug)
+			defer closeLog()
 			warn(log, cfg)
 			s, err := server.New(cfg, log)
 			if err != nil {

@@ -195,6 +195,11 @@ func TestFilter(t *testing.T) {
 			for _, prefix := range prefixes {
 				checkLog(t, prefixed(t, log, prefix), want)
 			}
+			if format == "logfmt" {
+				for _, prefix := range prefixes[2:4] { // log = "syslog"; log = "journal", as fail2ban puts it together
+					checkLog(t, prefixed(t, withoutTime(t, log), prefix), want)
+				}
+			}
 			for _, prefix := range others {
 				checkLog(t, prefixed(t, log, prefix), map[string]int{})
 			}
@@ -240,6 +245,7 @@ func spare(t *testing.T, imap, never string) {
 var prefixes = []string{
 	"Jan  2 03:04:05 mail usher[123]: ",
 	"2026-01-02T03:04:05.678901+01:00 mail usher[123]: ",
+	"Jan  2 03:04:05 mail usher[123] ", // rsyslog, of RFC 5424
 	"mail usher[123]: ",
 	"usher: ",
 }
@@ -249,6 +255,7 @@ var others = []string{
 	"Jan  2 03:04:05 mail sshd[123]: Invalid user ",
 	"Jan  2 03:04:05 mail sshd[123]: usher: ",
 	"mail sshd[123]: usher[1]: ",
+	"Jan  2 03:04:05 mail sshd[123]: usher[1] ",
 }
 
 func prefixed(t *testing.T, log, prefix string) string {
@@ -264,6 +271,23 @@ func prefixed(t *testing.T, log, prefix string) string {
 	}
 	name := filepath.Join(t.TempDir(), "prefixed.log")
 	if err := os.WriteFile(name, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+var ownTime = regexp.MustCompile(`(?m)^time=\S* `)
+
+// withoutTime is a log as it goes to syslog and the journal, which have a time of their
+// own.
+func withoutTime(t *testing.T, log string) string {
+	t.Helper()
+	text, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "timeless.log")
+	if err := os.WriteFile(name, ownTime.ReplaceAll(text, nil), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name

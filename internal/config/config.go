@@ -60,10 +60,13 @@ type Server struct {
 	// and port. Only the server at the other end of a connection may ask about it. ""
 	// answers nobody; the command usher who --from does the same for administrators.
 	Ident string `toml:"ident,omitempty"`
-	// How the log is written, to standard error: auto is coloured text on a
-	// terminal and logfmt elsewhere.
+	// Where the log goes and how it is written: logfmt, json, to standard error;
+	// journal, systemd's, with a field for each key; syslog, to this machine's, or an
+	// address as "syslog+tls://loghost.example.org:6514"; auto is the journal if
+	// standard error is its, coloured text on a terminal, and logfmt elsewhere. See
+	// "The log".
 	// Default: "auto".
-	Log string `toml:"log" default:"auto" oneof:"auto logfmt json"`
+	Log string `toml:"log" default:"auto"`
 	// After SIGTERM or usher stop: how long open sessions may go on before they are
 	// told goodbye. "0s" tells them at once.
 	// Default: "30s".

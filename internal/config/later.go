@@ -37,7 +37,6 @@ func laters() []later {
 	const routeRemedy = "use a backend's name, account or refuse"
 	return []later{
 		{key: "server.own_names", act: note},
-		{key: "server.log", words: "journal syslog", remedy: "use auto, logfmt or json"},
 		{key: "listen.*.protocol", words: "sieve", remedy: "use imap or pop3"},
 		{key: "backend.*.login.as", words: "token peer", remedy: "use user or master"},
 		{key: "local"},

@@ -14,19 +14,7 @@ import (
 // directory: start them in a CourierPlace.
 func Courier(t testing.TB) (root string) {
 	t.Helper()
-	cache, err := os.UserCacheDir()
-	root = filepath.Join(cache, "usher", "courier")
-	if err == nil {
-		_, err = os.Stat(filepath.Join(root, "made"))
-	}
-	switch {
-	case err == nil:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("CI must have Courier (run scripts/courier): %v", err)
-	default:
-		t.Skipf("Courier is not there (run scripts/courier): %v", err)
-	}
-	return root
+	return unpacked(t, "courier")
 }
 
 // CourierPlace makes a working directory for Courier's programs, which ends with the

@@ -18,6 +18,7 @@ import (
 	"usher/internal/limit"
 	"usher/internal/listen"
 	"usher/internal/login"
+	"usher/internal/logs"
 )
 
 // parse reads a configuration. Its file names are relative to dir.
@@ -126,6 +127,12 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`5:11: limit.prefix4: 0 is not how many bits of an IPv4 address may count: write a number from 1 to 32`,
 			`6:11: limit.prefix6: 129 is not how many bits of an IPv6 address may count: write a number from 1 to 128`,
 			`7:27: limit.exempt[1]: "webmail" is no network: write it as "10.0.0.0/24" or "10.0.0.5"`,
+		}},
+		{"where the log goes", imapOnly + "[server]\nlog = 'syslog+tls://loghost?ca=/gone.pem'\n", []string{
+			`5:7: server.log: open /gone.pem: no such file or directory: ` + logs.Usage,
+		}},
+		{"a log of no kind", imapOnly + "[server]\nlog = 'jornal'\n", []string{
+			`5:7: server.log: "jornal" is no place for a log: ` + logs.Usage,
 		}},
 		{"in the order of the file", "[[accounts]]\ntype = 'any'\ncolour = 'red'\n[[listen]]\nprotocol = 'imap'\n[auth]\nmechanisms = ['NTLM']\n", []string{
 			`3:1: accounts[0].colour: unknown key: leave it out`,

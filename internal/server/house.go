@@ -60,6 +60,7 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 	b.listeners(h)
 	b.ident(h)
 	b.accounts(h)
+	b.logPlace()
 	return h, config.Join(b.mistakes)
 }
 

@@ -3,25 +3,21 @@ package server
 import (
 	"io"
 	"log/slog"
-	"os"
 
-	"github.com/lmittmann/tint"
-	"golang.org/x/term"
+	"usher/internal/config"
+	"usher/internal/logs"
 )
 
-// NewLog returns a logger by the word that the configuration has for it: auto is
-// colours on a terminal and logfmt elsewhere.
-func NewLog(kind string, w io.Writer, debug bool) *slog.Logger {
-	level := slog.LevelInfo
-	if debug {
-		level = slog.LevelDebug
+// OpenLog returns the logger that a configuration wants. close waits a moment for lines
+// that are on their way to other programs.
+func OpenLog(cfg *config.Config, stderr io.Writer, debug bool) (log *slog.Logger, close func()) {
+	place, _ := logs.Parse(cfg.Server.Log) // Check has told already
+	return logs.Open(place, logs.Options{Stderr: stderr, Debug: debug, Hostname: cfg.Server.Hostname})
+}
+
+// logPlace checks where the log is to go.
+func (b *builder) logPlace() {
+	if _, err := logs.Parse(b.cfg.Server.Log); err != nil {
+		b.wrong(logs.Usage, "server.log", "%v", err)
 	}
-	file, isFile := w.(*os.File)
-	switch {
-	case kind == "json":
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
-	case kind == "auto" && isFile && term.IsTerminal(int(file.Fd())):
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, NoColor: os.Getenv("NO_COLOR") != ""}))
-	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level}))
 }
