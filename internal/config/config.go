@@ -337,6 +337,58 @@ type Auth struct {
 	ScramSecret Secret `toml:"scram_secret"`
 	// File that holds scram_secret, in place of it.
 	ScramSecretFile Path `toml:"scram_secret_file"`
+
+	Policy Policy `toml:"policy"`
+}
+
+// Policy is a service that is asked whether somebody may log in, and is told what became
+// of it, by Dovecot's auth policy protocol: weakforced, or one of your own. See "A
+// service that has a say". Without url there is none.
+type Policy struct {
+	// Where it is: "http://127.0.0.1:8084/". usher adds command=allow or command=report
+	// to it.
+	URL string `toml:"url"`
+	// A header that goes with each request, "Authorization: Basic d2ZvcmNlOnNlY3JldA==".
+	// What has no colon is sent as X-API-Key.
+	APIHeader Secret `toml:"api_header"`
+	// File that holds api_header, in place of it.
+	APIHeaderFile Path `toml:"api_header_file"`
+	// A secret of 16 characters or more that goes into the hash of a password, or the
+	// service could find passwords out. It must be the same in all servers that ask the
+	// service, in Dovecot auth_policy_hash_nonce.
+	HashNonce Secret `toml:"hash_nonce"`
+	// File that holds hash_nonce, in place of it.
+	HashNonceFile Path `toml:"hash_nonce_file"`
+	// The hash: sha256, sha512, sha1 or md5.
+	// Default: "sha256".
+	HashMech string `toml:"hash_mech" default:"sha256" oneof:"sha256 sha512 sha1 md5"`
+	// How many bits of the hash the service gets; 0 means all. With few of them it can
+	// tell guesses apart, but not find a password.
+	// Default: 12.
+	HashTruncate int `toml:"hash_truncate" default:"12"`
+	// How long a question may take.
+	// Default: "2s".
+	Timeout Duration `toml:"timeout" default:"2s"`
+	// File of the certificates that may sign the service's own, PEM. "" means those that
+	// the system trusts.
+	CA Path `toml:"ca"`
+	// Whether it is asked before a password is looked at: it may refuse, or have the
+	// client wait.
+	// Default: true.
+	CheckBeforeAuth bool `toml:"check_before_auth" default:"true"`
+	// Whether it is asked again when the password was right: it may refuse.
+	// Default: true.
+	CheckAfterAuth bool `toml:"check_after_auth" default:"true"`
+	// Whether it is told what became of a login.
+	// Default: true.
+	ReportAfterAuth bool `toml:"report_after_auth" default:"true"`
+	// Whether nobody can log in while the service cannot be asked. With false everybody
+	// can.
+	// Default: false.
+	RejectOnFail bool `toml:"reject_on_fail" default:"false"`
+	// Whether what it says has no effect but a line in the log, to try a service out.
+	// Default: false.
+	LogOnly bool `toml:"log_only" default:"false"`
 }
 
 // Limit keeps one client from taking the room of others, and those who guess

@@ -47,13 +47,20 @@ func (l Login) shown() Login {
 	return l
 }
 
-// shown hides the secret of salts.
+// shown hides the secret of salts, and those of the policy service.
 func (a Auth) shown() Auth {
-	a.ScramSecret = Secret(a.ScramSecret.String())
-	if a.ScramSecretFile != "" {
-		a.ScramSecret = "" // only one of them may be given
-	}
+	a.ScramSecret = a.ScramSecret.shown(a.ScramSecretFile)
+	a.Policy.APIHeader = a.Policy.APIHeader.shown(a.Policy.APIHeaderFile)
+	a.Policy.HashNonce = a.Policy.HashNonce.shown(a.Policy.HashNonceFile)
 	return a
+}
+
+// shown hides a secret that may be in a file: only one of them may be given.
+func (s Secret) shown(file Path) Secret {
+	if file != "" {
+		return ""
+	}
+	return Secret(s.String())
 }
 
 // effective shows a source's own keys as they were written: their defaults are

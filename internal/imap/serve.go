@@ -252,6 +252,7 @@ var refusals = map[login.Reason]string{
 	login.Misconfigured: "NO [SERVERBUG] This account cannot be served, please tell the administrator.",
 	login.Looping:       "NO [UNAVAILABLE] Account is temporarily unavailable.",
 	login.BadLogin:      "NO [AUTHENTICATIONFAILED] Authentication failed.",
+	login.ByPolicy:      "NO [AUTHENTICATIONFAILED] Authentication failed.",
 	login.Unsupported:   "NO Unsupported authentication mechanism.",
 	login.NeedsTLS:      "NO [PRIVACYREQUIRED] Passwords are not allowed here without TLS.",
 	login.NotPermitted:  "NO [AUTHORIZATIONFAILED] Not permitted.",

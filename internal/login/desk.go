@@ -10,6 +10,7 @@ import (
 
 	"usher/internal/limit"
 	"usher/internal/penalty"
+	"usher/internal/policy"
 	"usher/internal/relay"
 	"usher/internal/route"
 	"usher/internal/sasl"
@@ -25,6 +26,7 @@ type Desk struct {
 	Name         func(c *Client, name string) string // whole, as the client means it; nil: as it is
 	Limits       *limit.Limits
 	Penalties    *penalty.Penalties
+	Policy       *policy.Service // nil: nobody else is asked whether somebody may log in
 	Routes       *route.Table
 	Backends     Backends
 	Sessions     *session.Registry
@@ -48,6 +50,7 @@ type Admission struct {
 	begun   bool      // the client has shown its password, which may be looked at
 	shown   string    // … until it is known whether it was right
 	try     penalty.Try
+	told    *policy.Login // nil: the policy service has not been asked
 	who     sasl.Identity
 	release func() // gives the session's place back
 	stop    route.Stop
@@ -70,10 +73,11 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 	}()
 	err := a.open(ctx, mechanism, x)
 	open := a.judge(err)
+	a.report(err)
 	if err != nil {
 		d.logRefusal(a, err)
 		switch ReasonOf(err) {
-		case BadLogin, CannotTell: // in an outage too: who is remembered could be told apart, and guessed at
+		case BadLogin, ByPolicy, CannotTell: // in an outage too: who is remembered could be told apart, and guessed at
 			_ = c.Conn.Flush() // what was answered before need not wait
 			a.asked = a.asked.Add(slept(c.staying(ctx), time.Until(open)))
 			d.pace.wait(ctx, a.asked, d.delay(a, err), a.stop.Addr != "")
@@ -153,6 +157,9 @@ func (a *Admission) hasMoved(ctx context.Context) bool {
 
 // permit tells whether a proven client may have a session, and counts it.
 func (a *Admission) permit(ctx context.Context) error {
+	if err := a.consultAgain(ctx); err != nil {
+		return err
+	}
 	d, err := a.who.Account.Refuses(a.client.Query())
 	switch {
 	case err != nil:

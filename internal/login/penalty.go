@@ -31,7 +31,7 @@ func (a *Admission) begin(ctx context.Context, name, shown string) (err error) {
 		return &Refusal{Reason: TooManyFailures, Err: heldBack{name, err}}
 	}
 	a.asked = time.Now()
-	return nil
+	return a.consult(c.staying(ctx), name)
 }
 
 // judge says what became of a try. If the password was wrong, it returns when a

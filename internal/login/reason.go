@@ -31,6 +31,7 @@ const (
 	Expired                     // proven, but the password is too old
 	TooMany
 	TooManyFailures // of the network, or of the name: the password was not even looked at
+	ByPolicy        // the policy service says no; the client hears of a wrong name or password
 	Malformed
 	Aborted
 )
@@ -40,7 +41,7 @@ func (r Reason) String() string {
 	return [...]string{
 		"backend unavailable", "account source unavailable", "misconfigured", "looping", "wrong name or password", "mechanism not offered",
 		"cleartext not allowed", "not permitted", "account disabled", "password expired", "too many", "too many failures",
-		"malformed", "aborted",
+		"refused by policy", "malformed", "aborted",
 	}[r]
 }
 

@@ -210,6 +210,7 @@ var refusals = map[login.Reason]string{
 	login.Misconfigured: "[SYS/PERM] This account cannot be served, please tell the administrator.",
 	login.Looping:       "[SYS/TEMP] Account is temporarily unavailable.",
 	login.BadLogin:      "[AUTH] Authentication failed.",
+	login.ByPolicy:      "[AUTH] Authentication failed.",
 	login.Unsupported:   "Unsupported authentication mechanism.",
 	login.NeedsTLS:      "[AUTH] Passwords are not allowed here without TLS.",
 	login.NotPermitted:  "[AUTH] Not permitted.",

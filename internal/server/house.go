@@ -15,6 +15,7 @@ import (
 	"usher/internal/listen"
 	"usher/internal/login"
 	"usher/internal/password"
+	"usher/internal/policy"
 	"usher/internal/sasl"
 )
 
@@ -33,6 +34,7 @@ type house struct {
 	chain    account.Chain // of those that are opened
 	masters  account.Chain // … of those whose accounts are masters'
 	networks limit.Networks
+	policy   *policy.Settings // nil: there is no such service
 	desk     *login.Desk
 	services []service
 }
@@ -56,7 +58,7 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
-	h.networks = b.limits()
+	h.networks, h.policy = b.limits(), b.policy()
 	b.listeners(h)
 	b.ident(h)
 	b.accounts(h)
@@ -87,7 +89,13 @@ func (h *house) open(ctx context.Context, log *slog.Logger, processors int) erro
 		}
 		h.chain = append(h.chain, o.directory)
 	}
-	return h.authenticate(processors)
+	if err := h.authenticate(processors); err != nil {
+		return err
+	}
+	if h.policy != nil {
+		h.desk.Policy = policy.Open(*h.policy)
+	}
+	return nil
 }
 
 // authenticate puts the account sources behind the desk.
@@ -112,6 +120,7 @@ func (h *house) close() {
 	for _, s := range h.services {
 		s.Wait()
 	}
+	h.desk.Policy.Close()
 	_ = h.closeSources()
 }
 
