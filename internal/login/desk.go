@@ -72,6 +72,7 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 	open := a.judge(err)
 	if err != nil {
 		d.logRefusal(a, err)
+		c.Record.Note("refused: %s: %v", ReasonOf(err), err)
 		switch ReasonOf(err) {
 		case BadLogin, CannotTell: // in an outage too: who is remembered could be told apart, and guessed at
 			_ = c.Conn.Flush() // what was answered before need not wait
@@ -202,12 +203,14 @@ func (a *Admission) blame(err error) error {
 func (a *Admission) Join() error {
 	d, c, s := a.desk, a.client, a.session
 	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
+		c.Record.End("gone before the session began: %v", err)
 		a.release()
 		d.Sessions.Remove(s.ID)
 		_ = a.backend.Close()
 		d.logSession(s, relay.Stats{Ended: relay.ClientFailed})
 		return err
 	}
+	c.Record.End("admitted to %s as %q: from here on usher passes bytes, which are not traced", s.Target, s.Account)
 	d.Sessions.Add(s)
 	pair := relay.Pair{
 		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),
