@@ -28,7 +28,7 @@ type Service struct {
 	Desk     *login.Desk
 	Limits   *limit.Limits
 	Bounds   Bounds
-	Refusals *Refusals // the same for all services
+	Refusals *Refusals     // the same for all services
 	Traces   *trace.Traces // nil: none
 	Log      *slog.Logger
 

@@ -72,7 +72,7 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 	open := a.judge(err)
 	if err != nil {
 		d.logRefusal(a, err)
-		c.Record.Note("refused: %s: %v", ReasonOf(err), err)
+		a.noteRefusal(err)
 		switch ReasonOf(err) {
 		case BadLogin, CannotTell: // in an outage too: who is remembered could be told apart, and guessed at
 			_ = c.Conn.Flush() // what was answered before need not wait

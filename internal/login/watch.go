@@ -35,3 +35,13 @@ func (a *Admission) watch(b *wire.Conn, t Ticket) {
 	r.Note("server %s at %s, to log in as %.200q", a.stop, far, t.User)
 	b.SetWitness(r.Server())
 }
+
+// noteRefusal tells why a login was refused. What stands where a mechanism should may
+// be a password.
+func (a *Admission) noteRefusal(err error) {
+	if why := ReasonOf(err); why == Unsupported {
+		a.client.Record.Note("refused: %s", why)
+	} else {
+		a.client.Record.Note("refused: %s: %v", why, err)
+	}
+}

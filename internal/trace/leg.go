@@ -64,5 +64,5 @@ func (l *Leg) shown() string {
 	if hidden == 0 {
 		return text
 	}
-	return text + fmt.Sprintf(" … up to %d bytes hidden", (hidden+about-1)/about*about)
+	return text + fmt.Sprintf(" … up to %d bytes not shown", (hidden+about-1)/about*about)
 }
