@@ -7,6 +7,7 @@
 package trace
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ type Order struct {
 	Network  netip.Prefix
 	Protocol string // "": all
 	For      time.Duration
+	Most     int    // bytes that it may write; 0: 64 MB
 	Dir      string // gets a folder for this trace; made if it is missing
 }
 
@@ -69,6 +71,7 @@ func (t *Traces) Begin(o Order) (Status, error) {
 	if o.For <= 0 || o.For > Longest {
 		return Status{}, fmt.Errorf("a trace cannot last %v: more than nothing, at most %v", o.For, Longest)
 	}
+	o.Most = cmp.Or(o.Most, mostBytes)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.list()) >= mostTraces {

@@ -78,8 +78,8 @@ func (t *trace) rest(why string) string {
 // write adds to a file, which is not kept open: there may be more conversations than
 // descriptors.
 func (t *trace) write(p piece) error {
-	if t.bytes.Add(int64(len(p.text))) > mostBytes {
-		return fmt.Errorf("it has written %d MB", mostBytes>>20)
+	if t.bytes.Add(int64(len(p.text))) > int64(t.Most) {
+		return fmt.Errorf("it has written all that it may, %d bytes", t.Most)
 	}
 	f, err := t.root.OpenFile(p.file, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {

@@ -72,7 +72,7 @@ var (
 	times = regexp.MustCompile(`(?m)^ *\d+\.\d{6} `)
 	// messages are what looks like base64.
 	messages = regexp.MustCompile(`\b[A-Za-z0-9+/]{16,}=*`)
-	ports = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	ports    = regexp.MustCompile(`127\.0\.0\.1:\d+`)
 )
 
 // timeless is a trace without what differs each time.
