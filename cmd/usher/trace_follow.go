@@ -81,7 +81,7 @@ func (t *tail) more(entry fs.DirEntry) error {
 	name := entry.Name()
 	info, err := entry.Info()
 	if err != nil || !info.Mode().IsRegular() || info.Size() <= t.read[name] {
-		return nil //nolint:nilerr // it was removed
+		return nil // it was removed, perhaps
 	}
 	f, err := t.root.Open(name)
 	if err != nil {

@@ -210,7 +210,7 @@ func (a *Admission) Join() error {
 		d.logSession(s, relay.Stats{Ended: relay.ClientFailed})
 		return err
 	}
-	c.Record.End("admitted to %s as %q: from here on usher passes bytes, which are not traced", s.Target, s.Account)
+	a.noteAdmitted()
 	d.Sessions.Add(s)
 	pair := relay.Pair{
 		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),

@@ -45,3 +45,10 @@ func (a *Admission) noteRefusal(err error) {
 		a.client.Record.Note("refused: %s: %v", why, err)
 	}
 }
+
+// noteAdmitted is the end of what is traced.
+func (a *Admission) noteAdmitted() {
+	if r, s := a.client.Record, a.session; r != nil { // else the words would be gathered for nobody
+		r.End("admitted to %s as %q: from here on usher passes bytes, which are not traced", s.Target, s.Account)
+	}
+}
