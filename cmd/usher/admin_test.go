@@ -29,6 +29,9 @@ type running struct {
 	sources   []admin.Source
 	penalties []admin.Penalty
 	forgiven  []admin.Pardon
+	tracing   func(admin.Watch, time.Duration) (admin.Trace, error)
+	traces    func() []admin.Trace
+	untraced  []admin.Untrace
 }
 
 func (r *running) Process() admin.Process {
@@ -56,6 +59,17 @@ func (r *running) Penalties() []admin.Penalty { return r.penalties }
 func (r *running) Forgive(whom admin.Pardon) (n int, err error) {
 	r.forgiven = append(r.forgiven, whom)
 	return len(r.penalties), nil
+}
+
+func (r *running) Trace(w admin.Watch, length time.Duration) (admin.Trace, error) {
+	return r.tracing(w, length)
+}
+
+func (r *running) Traces() []admin.Trace { return r.traces() }
+
+func (r *running) Untrace(which admin.Untrace) int {
+	r.untraced = append(r.untraced, which)
+	return len(r.traces())
 }
 
 func (r *running) Kick(who admin.Selector) int { return len(r.Sessions(who)) }

@@ -7,6 +7,6 @@ import "github.com/spf13/cobra"
 func commands() []*cobra.Command {
 	return []*cobra.Command{
 		serveCommand(), checkCommand(), explainCommand(), accountCommand(), userdbCommand(), hashCommand(), demoCommand(), manCommand(), versionCommand(),
-		whoCommand(), kickCommand(), statusCommand(), flushCommand(), penaltyCommand(), reloadCommand(), upgradeCommand(), stopCommand(),
+		whoCommand(), kickCommand(), statusCommand(), flushCommand(), penaltyCommand(), traceCommand(), reloadCommand(), upgradeCommand(), stopCommand(),
 	}
 }

@@ -32,6 +32,13 @@ type Daemon interface {
 	Forgive(Pardon) (int, error)
 	// Explain says what would become of a login.
 	Explain(context.Context, Riddle) (Explanation, error)
+	// Trace begins to write down the conversations of somebody. The error says what is
+	// wrong with the question, or why it cannot.
+	Trace(w Watch, length time.Duration) (Trace, error)
+	// Traces are those that are on.
+	Traces() []Trace
+	// Untrace ends traces, and returns how many.
+	Untrace(Untrace) int
 	// Flush forgets what this process remembers of a user, or of everybody if that
 	// is "", and returns how many entries there were.
 	Flush(user string) int

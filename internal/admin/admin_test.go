@@ -29,6 +29,7 @@ type daemon struct {
 	flushed   []string
 	sources   []Source
 	penalties []Penalty
+	traces    []Trace
 }
 
 func (d *daemon) Process() Process {
@@ -79,6 +80,31 @@ func (d *daemon) Forgive(whom Pardon) (n int, err error) {
 	})
 	n, d.penalties = len(d.penalties)-len(keep), keep
 	return n, nil
+}
+
+func (d *daemon) Trace(w Watch, length time.Duration) (Trace, error) {
+	if length > 24*time.Hour {
+		return Trace{}, errors.New("too long")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	one := Trace{ID: "T1", User: w.User, Network: w.Network, Protocol: w.Protocol, Until: noon.Add(length), Folder: "/f", PID: d.pid}
+	d.traces = append(d.traces, one)
+	return one, nil
+}
+
+func (d *daemon) Traces() []Trace {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.traces)
+}
+
+func (d *daemon) Untrace(which Untrace) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	keep := slices.DeleteFunc(slices.Clone(d.traces), func(x Trace) bool { return which.All || x.ID == which.ID })
+	n, d.traces = len(d.traces)-len(keep), keep
+	return n
 }
 
 func (d *daemon) Explain(_ context.Context, r Riddle) (Explanation, error) {

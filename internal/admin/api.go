@@ -20,6 +20,9 @@ import (
 //	POST /v1/kick      a Selector, not empty
 //	GET  /v1/penalties
 //	POST /v1/forgive   a Pardon
+//	POST /v1/trace     a Watch
+//	GET  /v1/traces
+//	POST /v1/untrace   an Untrace
 //	POST /v1/explain   a Riddle
 //	POST /v1/flush     {"user": "ann@example.org"}; without user, everybody
 //	POST /v1/reload
@@ -47,6 +50,12 @@ func (a api) endpoint(path string) (method string, do func(question) (any, error
 		return http.MethodGet, a.penalties
 	case "/v1/forgive":
 		return http.MethodPost, a.forgive
+	case "/v1/trace":
+		return http.MethodPost, a.trace
+	case "/v1/traces":
+		return http.MethodGet, a.traces
+	case "/v1/untrace":
+		return http.MethodPost, a.untrace
 	case explainPath:
 		return http.MethodPost, a.explain
 	case "/v1/flush":

@@ -35,7 +35,7 @@ func BenchmarkScanLoginWithLiterals(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c := wire.New(transcript.Record(more), wire.Bounds{})
-		scanLogin(b, &scanner{c, line})
+		scanLogin(b, newScanner(c, line))
 		_ = c.Close()
 	}
 }

@@ -130,7 +130,7 @@ func (e *entry) introduce() {
 	if !e.takesID {
 		return
 	}
-	_ = e.conn.WriteLine(tagID, " ID (", identity(e.ticket), ")")
+	_ = e.conn.WriteAs(tagID+" ID (…)", tagID, " ID (", identity(e.ticket), ")") // an account's attributes may be secrets
 	e.asked = true
 }
 
@@ -229,14 +229,14 @@ func (e *entry) loginCommand() (response, error) {
 		wait = "+}"
 	}
 	e.caps = "" // they change with the login: RFC 9051 §6.2.3
-	line := tagLogin + " LOGIN"
+	line, told := tagLogin+" LOGIN", tagLogin+" LOGIN …"
 	for _, s := range []string{e.ticket.User, e.ticket.Password} {
 		if quotable(s) {
 			line += ` "` + quote.Replace(s) + `"`
 			continue
 		}
-		_ = e.conn.WriteLine(line, fmt.Sprintf(" {%d", len(s)), wait)
-		line = s
+		_ = e.conn.WriteAs(told, line, fmt.Sprintf(" {%d", len(s)), wait)
+		line, told = s, "…"
 		if wait != "}" {
 			continue
 		}
@@ -244,7 +244,7 @@ func (e *entry) loginCommand() (response, error) {
 			return r, err
 		}
 	}
-	if err := e.conn.WriteLine(line); err != nil {
+	if err := e.conn.WriteAs(told, line); err != nil {
 		return response{}, err
 	}
 	return e.tagged(tagLogin)

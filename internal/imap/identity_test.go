@@ -27,7 +27,7 @@ func told(t testing.TB, argument string) (c *login.Client, onward string, err er
 	t.Helper()
 	c, _ = front("")
 	defer func() { _ = c.Conn.Close() }()
-	in := &scanner{c.Conn, argument}
+	in := newScanner(c.Conn, argument)
 	pairs, err := in.pairs()
 	if err != nil {
 		return c, "", err

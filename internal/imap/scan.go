@@ -17,7 +17,13 @@ var errSyntax = errors.New("syntax")
 type scanner struct {
 	conn *wire.Conn
 	rest string // of the line
+	size int    // of the line
 }
+
+func newScanner(c *wire.Conn, line string) *scanner { return &scanner{c, line, len(line)} }
+
+// show lets a trace tell what was read of the line so far.
+func (s *scanner) show() { s.conn.Show(s.size - len(s.rest)) }
 
 // take returns the longest run of bytes that fit, which must not be empty.
 func (s *scanner) take(fits func(byte) bool) (string, error) {
@@ -131,6 +137,7 @@ func (s *scanner) fetch(n int) (string, error) {
 	}
 	var lineErr error
 	s.rest, lineErr = s.conn.ReadLine()
+	s.size = len(s.rest)
 	return text, errors.Join(err, lineErr)
 }
 

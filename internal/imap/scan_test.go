@@ -43,7 +43,7 @@ func TestStringsAreReadByTheGrammar(t *testing.T) {
 		{"literal8", "~{3+}", "~", "{3+}", nil}, // not before login: the rest is no blank
 	} {
 		first, more, _ := strings.Cut(c.in, "\r\n")
-		s := &scanner{wire.New(transcript.Record(more), wire.Bounds{}), first}
+		s := newScanner(wire.New(transcript.Record(more), wire.Bounds{}), first)
 		got, err := s.astring()
 		if got != c.want || !errors.Is(err, c.err) || err == nil && s.rest != c.rest {
 			t.Errorf("%s: got %q, rest %q, %v; want %q, rest %q, %v", c.name, got, s.rest, err, c.want, c.rest, c.err)
@@ -54,7 +54,7 @@ func TestStringsAreReadByTheGrammar(t *testing.T) {
 func TestALiteralIsAskedForOnlyIfItWaits(t *testing.T) {
 	for announced, want := range map[string]string{"{3}": "+ OK\r\n", "{3+}": "", "{4097}": ""} {
 		p := transcript.Record("abc\r\n")
-		s := &scanner{wire.New(p, wire.Bounds{}), announced}
+		s := newScanner(wire.New(p, wire.Bounds{}), announced)
 		_, _ = s.astring()
 		_ = s.conn.Flush()
 		if got := p.Heard.String(); got != want {

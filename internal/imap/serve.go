@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"usher/internal/login"
@@ -41,7 +42,7 @@ func (s *server) command(ctx context.Context) error {
 	if err != nil && !errors.Is(err, wire.ErrUnclean) {
 		return err
 	}
-	in := &scanner{s.conn, line}
+	in := newScanner(s.conn, line)
 	tag := "*"
 	if err == nil {
 		tag, err = in.tag()
@@ -63,13 +64,17 @@ func (s *server) reject(tag string, err error) error {
 	if enough := s.client.Bad(); enough != nil {
 		return enough
 	}
+	words := "BAD Unknown command or wrong syntax before login"
 	if errors.Is(err, wire.ErrUnclean) {
-		return s.answer(tag, "BAD CR and NUL are not allowed")
+		words = "BAD CR and NUL are not allowed"
 	}
-	return s.answer(tag, "BAD Unknown command or wrong syntax before login")
+	return s.conn.WriteAs("… "+words, tag, " ", words) // a tag may be a password in the wrong place
 }
 
 func (s *server) answer(tag, words string) error { return s.conn.WriteLine(tag, " ", words) }
+
+// verbs are the commands that we know.
+var verbs = []string{"LOGIN", "AUTHENTICATE", "ID", "CAPABILITY", "NOOP", "LOGOUT", "STARTTLS"}
 
 // do does one command: RFC 9051 §6.1 and §6.2.
 func (s *server) do(ctx context.Context, tag string, in *scanner) error {
@@ -77,7 +82,11 @@ func (s *server) do(ctx context.Context, tag string, in *scanner) error {
 	if err != nil {
 		return err
 	}
-	switch strings.ToUpper(verb) {
+	verb = strings.ToUpper(verb)
+	if slices.Contains(verbs, verb) {
+		in.show()
+	}
+	switch verb {
 	case "LOGIN":
 		return s.login(ctx, tag, in)
 	case "AUTHENTICATE":
@@ -88,7 +97,7 @@ func (s *server) do(ctx context.Context, tag string, in *scanner) error {
 	if err := in.end(); err != nil {
 		return err
 	}
-	switch strings.ToUpper(verb) {
+	switch verb {
 	case "CAPABILITY":
 		s.asked = true
 		_ = s.conn.WriteLine("* CAPABILITY ", before(s.client, s.desk))
@@ -117,6 +126,9 @@ func (s *server) id(tag string, in *scanner) error {
 		if pairs, err = in.pairs(); err != nil {
 			return err
 		}
+	}
+	if !s.client.Trusted { // a front end may tell what is for the backend only
+		in.show()
 	}
 	if s.hear(pairs) != nil {
 		_ = s.conn.WriteLine(Protocol{}.Info().Full)
@@ -196,6 +208,7 @@ func (s *server) loginNow(ctx context.Context, tag string, in *scanner) error {
 	if err != nil {
 		return err
 	}
+	in.show()
 	password, err := in.astring()
 	if err == nil {
 		err = in.end()
@@ -213,6 +226,9 @@ func (s *server) authenticate(ctx context.Context, tag string, in *scanner) erro
 	mechanism, err := in.take(isAtomChar)
 	if err != nil {
 		return err
+	}
+	if s.desk.Offers(s.client, strings.ToUpper(mechanism)) {
+		in.show()
 	}
 	var initial *string
 	if in.space() == nil { // RFC 4959

@@ -15,6 +15,7 @@ import (
 	"usher/internal/limit"
 	"usher/internal/login"
 	"usher/internal/session"
+	"usher/internal/trace"
 	"usher/internal/wire"
 )
 
@@ -27,7 +28,8 @@ type Service struct {
 	Desk     *login.Desk
 	Limits   *limit.Limits
 	Bounds   Bounds
-	Refusals *Refusals // the same for all services
+	Refusals *Refusals     // the same for all services
+	Traces   *trace.Traces // nil: none
 	Log      *slog.Logger
 
 	Fronts  []netip.Prefix // load balancers: their connections begin with a PROXY header
@@ -81,15 +83,26 @@ func (s *Service) receive(ctx context.Context, nc net.Conn) (next func(ctx, abor
 func (s *Service) converse(abort context.Context, nc net.Conn, c *login.Client) {
 	c.Conn = wire.New(nc, s.bounds())
 	defer func() { _ = c.Conn.Close() }() // nothing, if it went to the relay
+	s.watch(c)
 	defer context.AfterFunc(c.Stay, c.Conn.Interrupt)()
 	defer s.survive(c)
-	switch err := s.serve(abort, c); {
+	err := s.serve(abort, c)
+	c.Record.End("the client left before login, or had to: %v", err)
+	switch {
 	case err == nil:
 	case errors.Is(context.Cause(c.Stay), login.ErrCrowded):
 		s.logRefusal(&s.Refusals.log, c, login.ErrCrowded)
 	default:
 		s.doubt(c, err)
 		s.Log.Debug("left before login", "id", c.ID.String(), "protocol", c.Protocol.Info().Name, "remote", c.Remote.String(), "err", err)
+	}
+}
+
+// watch has a trace hear what is said, if any is on.
+func (s *Service) watch(c *login.Client) {
+	c.Record = s.Traces.Record(c.ID.String(), c.Protocol.Info().Name, c.Remote, c.Local)
+	if c.Record != nil {
+		c.Conn.SetWitness(c.Record.Client())
 	}
 }
 

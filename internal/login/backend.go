@@ -62,6 +62,7 @@ func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error
 		return err
 	}
 	a.stop = s
+	a.watch(b, t)
 	a.session = a.describe(b)
 	a.desk.Sessions.Expect(a.session)
 	a.Welcome, err = a.client.Protocol.Enter(ctx, b, t)

@@ -76,6 +76,7 @@ func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Ex
 	a.report(err)
 	if err != nil {
 		d.logRefusal(a, err)
+		a.noteRefusal(err)
 		switch ReasonOf(err) {
 		case BadLogin, ByPolicy, CannotTell: // in an outage too: who is remembered could be told apart, and guessed at
 			_ = c.Conn.Flush() // what was answered before need not wait
@@ -212,12 +213,14 @@ func (a *Admission) blame(err error) error {
 func (a *Admission) Join() error {
 	d, c, s := a.desk, a.client, a.session
 	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
+		c.Record.End("gone before the session began: %v", err)
 		a.release()
 		d.Sessions.Remove(s.ID)
 		_ = a.backend.Close()
 		d.logSession(s, relay.Stats{Ended: relay.ClientFailed})
 		return err
 	}
+	a.noteAdmitted()
 	d.Sessions.Add(s)
 	pair := relay.Pair{
 		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),

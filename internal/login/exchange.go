@@ -43,7 +43,7 @@ func (x *exchange) Send(msg []byte) ([]byte, error) {
 	if !x.silent() { // in this mechanism the server speaks first: RFC 4959 §3, RFC 5034 §4
 		return nil, &Refusal{Reason: Malformed, Err: errors.New("the client answers a challenge that it has not heard")}
 	}
-	if err := x.conn.WriteLine("+ ", base64Std.EncodeToString(msg)); err != nil {
+	if err := x.conn.WriteAs("+ …", "+ ", base64Std.EncodeToString(msg)); err != nil {
 		return nil, &Refusal{Reason: Aborted, Err: err}
 	}
 	line, err := x.conn.ReadLine()
@@ -100,32 +100,33 @@ func (e *Entry) Enter(m *sasl.Mechanism, c sasl.Credentials, accepted func() boo
 // Initial implements sasl.Exchange.
 func (e *Entry) Initial(string) ([]byte, error) {
 	e.begun = true
-	return e.ask(e.Command)
+	return e.ask(e.Command, e.Command)
 }
 
 // Send implements sasl.Exchange.
 func (e *Entry) Send(msg []byte) ([]byte, error) {
 	text := base64Std.EncodeToString(msg)
 	if e.begun {
-		return e.ask(text)
+		return e.ask("…", text)
 	}
 	if command := e.Command + " " + cmp.Or(text, "="); len(command) <= e.IR {
 		e.begun = true
-		return e.ask(command)
+		return e.ask(e.Command+" …", command)
 	}
 	if _, err := e.Initial(""); err != nil {
 		return nil, err
 	}
-	return e.ask(text)
+	return e.ask("…", text)
 }
 
-func (e *Entry) ask(line string) ([]byte, error) {
-	if err := e.Conn.WriteLine(line); err != nil {
+func (e *Entry) ask(told, line string) ([]byte, error) {
+	if err := e.Conn.WriteAs(told, line); err != nil {
 		return nil, err
 	}
 	challenge, err := e.Answer()
 	if err != nil {
 		return nil, err
 	}
+	e.Conn.Show(len("+")) // if it is there, it was read last
 	return base64Std.DecodeString(challenge)
 }

@@ -13,6 +13,7 @@ import (
 	"usher/internal/limit"
 	"usher/internal/sasl"
 	"usher/internal/session"
+	"usher/internal/trace"
 	"usher/internal/wire"
 )
 
@@ -55,6 +56,8 @@ type Client struct {
 	// Stay ends when the client has to go, for the reason that is its cause: others
 	// need the room more, or usher goes down. It may be nil.
 	Stay context.Context
+	// Record is what a trace writes down; nil: none is on.
+	Record *trace.Record
 
 	bad         int  // commands in bad form
 	said, empty int  // commands, and those of them that say nothing

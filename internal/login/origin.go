@@ -103,6 +103,7 @@ func (c *Client) Told(f Fact, value string) (err error) {
 
 // count counts the client under the address that it turned out to have.
 func (c *Client) count() error {
+	c.Record.From(c.Remote.Addr())
 	if c.Counted != nil && c.Counted(c.Remote.Addr()) != nil {
 		return ErrFull
 	}
@@ -166,6 +167,7 @@ func (c *Client) Introduce(h proxyheader.Header) {
 	if h.Remote.IsValid() {
 		c.Remote, c.Local = h.Remote, h.Local
 	}
+	c.Record.From(c.Remote.Addr())
 	c.Ext, c.CertName, c.transport, c.serverName = h.ID, h.CertName, h.TLS, h.ServerName
 }
 

@@ -21,6 +21,7 @@ type verifier struct {
 // decide asks a question about whom a name means. shown is what the client shows, if it
 // is the same each time.
 func (v verifier) decide(ctx context.Context, name, shown string, ask func(context.Context) error) error {
+	v.admission.claims(name)
 	if err := v.admission.begin(ctx, name, shown); err != nil {
 		return err
 	}
@@ -31,6 +32,8 @@ func (v verifier) decide(ctx context.Context, name, shown string, ask func(conte
 
 // Password implements sasl.Verifier.
 func (v verifier) Password(ctx context.Context, authz, authn, password string) (id sasl.Identity, err error) {
+	v.record().Hide(password)
+	v.record().Claims("acts for", authz)
 	err = v.decide(ctx, authn, password, func(ctx context.Context) error {
 		id, err = v.Verifier.Password(ctx, authz, authn, password)
 		return err
@@ -49,6 +52,7 @@ func (v verifier) Answer(ctx context.Context, authn string, a account.Answer) (i
 
 // Token implements sasl.Verifier.
 func (v verifier) Token(ctx context.Context, name, token string) (id sasl.Identity, err error) {
+	v.record().Hide(token)
 	err = v.decide(ctx, name, token, func(ctx context.Context) error {
 		id, err = v.Verifier.Token(ctx, name, token)
 		return err
@@ -58,6 +62,7 @@ func (v verifier) Token(ctx context.Context, name, token string) (id sasl.Identi
 
 // Certificate implements sasl.Verifier.
 func (v verifier) Certificate(ctx context.Context, authz string, names []string) (id sasl.Identity, err error) {
+	v.record().Claims("acts for", authz)
 	err = v.decide(ctx, names[0], authz, func(ctx context.Context) error {
 		id, err = v.Verifier.Certificate(ctx, authz, names)
 		return err

@@ -97,7 +97,7 @@ func (e *entry) line() (string, error) {
 func (e *entry) introduce() {
 	if t := e.ticket; e.xclient && t.Trusted || e.isUsher {
 		t.Trusted = t.Trusted && e.xclient
-		_ = e.conn.WriteLine("XCLIENT ", identity(t))
+		_ = e.conn.WriteAs("XCLIENT …", "XCLIENT ", identity(t)) // an account's attributes may be secrets
 		e.told = true
 	}
 }
@@ -171,7 +171,10 @@ func (e *entry) login() (reply, error) {
 	if r, err := e.ask("USER ", e.ticket.User); err != nil || !r.ok {
 		return r, err
 	}
-	return e.ask("PASS ", e.ticket.Password)
+	if err := e.conn.WriteAs("PASS …", "PASS ", e.ticket.Password); err != nil {
+		return reply{}, err
+	}
+	return e.read()
 }
 
 // awkward tells whether a name may be read as two arguments by servers.

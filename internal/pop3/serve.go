@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"usher/internal/login"
@@ -60,6 +61,9 @@ func (s *server) reject(words string) error {
 	return s.no(words)
 }
 
+// verbs are the commands that we know.
+var verbs = []string{"USER", "PASS", "APOP", "AUTH", "LANG", "XCLIENT", "XOIP", "CAPA", "STLS", "UTF8", "NOOP", "QUIT"}
+
 // command reads one command and does it: RFC 1939 §4 and §7.
 func (s *server) command(ctx context.Context) error {
 	line, err := s.client.Command()
@@ -70,6 +74,9 @@ func (s *server) command(ctx context.Context) error {
 		return err
 	}
 	verb, arg, hasArg := strings.Cut(line, " ")
+	if slices.Contains(verbs, strings.ToUpper(verb)) {
+		s.conn.Show(len(verb))
+	}
 	switch strings.ToUpper(verb) {
 	case "USER":
 		return s.userCommand(ctx, arg)
@@ -144,6 +151,8 @@ func (s *server) userCommand(ctx context.Context, name string) error {
 	if !s.desk.Offers(s.client, plain) {
 		return s.admit(ctx, plain, sasl.Given("", ""))
 	}
+	first, _, _ := strings.Cut(name, " ") // what follows may be a name, too, or a password in the wrong place
+	s.conn.Show(len("USER ") + len(first))
 	s.user = &name
 	return s.ok("Password, please")
 }
@@ -183,6 +192,9 @@ func (s *server) auth(ctx context.Context, arg string) error {
 		return s.list("Mechanisms follow", mechanisms(s.client, s.desk))
 	}
 	mechanism, initial, hasInitial := strings.Cut(arg, " ")
+	if s.desk.Offers(s.client, strings.ToUpper(mechanism)) {
+		s.conn.Show(len("AUTH ") + len(mechanism))
+	}
 	x := login.NewExchange(s.conn, nil)
 	if hasInitial {
 		x = login.NewExchange(s.conn, &initial)

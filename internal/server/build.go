@@ -56,7 +56,7 @@ func (b *builder) listeners(h *house) {
 			}
 			used[name] = true
 			h.services = append(h.services, service{port: name, addr: addr, Service: &listen.Service{
-				Protocol: p, Implicit: l.TLS == "implicit", Terms: terms, Desk: h.desk, Limits: h.desk.Limits, Refusals: b.refusals, Log: b.log,
+				Protocol: p, Implicit: l.TLS == "implicit", Terms: terms, Desk: h.desk, Limits: h.desk.Limits, Refusals: b.refusals, Traces: b.traces, Log: b.log,
 				Bounds: listen.Bounds{Login: time.Duration(b.cfg.Limit.LoginTimeout), Command: time.Duration(b.cfg.Limit.CommandTimeout)},
 				Fronts: fronts, Trusted: trusted,
 			}})

@@ -49,7 +49,7 @@ type service struct {
 // build translates a configuration. The error is config.Mistakes if it makes no
 // sense. Nothing is opened yet.
 func (s *Server) build(cfg *config.Config) (*house, error) {
-	b := &builder{cfg: cfg, refusals: &s.refusals, log: s.log}
+	b := &builder{cfg: cfg, refusals: &s.refusals, traces: s.traces, log: s.log}
 	h := &house{cfg: cfg, names: b.names(), clients: b.clientAuthority()}
 	backends := backend.New()
 	backends.Own = s.listensOn

@@ -60,6 +60,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.openAdmin(); err != nil {
 		return err
 	}
+	defer s.traces.Close()
 	defer s.closeAdmin()
 	s.begin(opened)
 	<-ctx.Done()

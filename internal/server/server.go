@@ -28,6 +28,7 @@ import (
 	"usher/internal/session"
 	"usher/internal/systemd"
 	"usher/internal/tickets"
+	"usher/internal/trace"
 )
 
 // A Server is an usher that is ready to run. What it does is said by a house,
@@ -59,7 +60,8 @@ type Server struct {
 	admin      *admin.Server      // nil: there is none
 	heritage   *handover.Heritage // from the process that we have replaced; nil: none
 	tickets    *tickets.Keys      // of TLS sessions; nil: there is no TLS
-	room       int                // for connections of clients; 0: no bound
+	traces     *trace.Traces
+	room       int // for connections of clients; 0: no bound
 
 	memory sync.Mutex // held while what sources said is taken over, or forgotten
 	former []*house   // that clients are still in
@@ -84,7 +86,7 @@ type Server struct {
 // no sense. Nothing is opened yet.
 func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
-		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, penalties: penalty.New(penalty.Terms{}), since: time.Now(), tell: &systemd.Notifier{Log: log},
+		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, penalties: penalty.New(penalty.Terms{}), since: time.Now(), tell: &systemd.Notifier{Log: log}, traces: &trace.Traces{Log: log},
 		processors: runtime.GOMAXPROCS(0),
 	}
 	s.drains.Store(-1)
@@ -97,6 +99,7 @@ func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 type builder struct {
 	cfg      *config.Config
 	refusals *listen.Refusals
+	traces   *trace.Traces
 	log      *slog.Logger
 	mistakes config.Mistakes
 }

@@ -80,6 +80,7 @@ func (s *Server) handOver(next *handover.Successor) error {
 		return fmt.Errorf("the new process failed: %w", err)
 	}
 	s.ports.close()
+	s.traces.End("", "usher was upgraded: nobody new comes to this process")
 	s.listening.Go(func() { s.retire(next, err) })
 	return nil
 }

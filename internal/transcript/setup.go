@@ -34,6 +34,7 @@ import (
 	"usher/internal/route"
 	"usher/internal/sasl"
 	"usher/internal/session"
+	"usher/internal/trace"
 )
 
 // A setup section has one setting a line. Without one: no TLS, cleartext logins
@@ -73,6 +74,8 @@ type stage struct {
 	accounts directory
 	tokens   map[string]string // whose each is
 	anyone   bool
+	traces   *trace.Traces
+	traced   string // the folder of the trace
 	down     bool
 }
 
@@ -116,7 +119,7 @@ func setUp(t *testing.T, p login.Protocol, a *txtar.Archive) *stage {
 	}
 	s.listener = &listen.Listener{Log: log}
 	s.service = &listen.Service{
-		Protocol: p, Desk: s.desk, Limits: s.desk.Limits, Refusals: &listen.Refusals{}, Log: log,
+		Protocol: p, Traces: s.trace(t), Desk: s.desk, Limits: s.desk.Limits, Refusals: &listen.Refusals{}, Log: log,
 		Bounds: listen.Bounds{Command: time.Second},
 		Terms:  login.Terms{Hostname: "usher", Cleartext: login.CleartextAlways},
 	}
@@ -298,6 +301,7 @@ func (s *stage) finish(t *testing.T, a *txtar.Archive) {
 	for _, b := range s.backends {
 		b.finish(t)
 	}
+	s.checkTrace(t, a)
 	for end := time.Now().Add(patience); s.sessions.Len() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("a session is left over")

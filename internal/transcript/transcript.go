@@ -9,6 +9,9 @@
 //	-- backend NAME --  what a backend hears (C:) and says (S:) on one connection;
 //	                    the next section of that name is its next connection
 //	-- log --           pieces that must stand in the log, one a line
+//	-- trace --         what a trace writes, without times
+//
+// A trace is on in all of them, so that none ever shows a password.
 //
 // Lines of a conversation:
 //

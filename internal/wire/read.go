@@ -13,7 +13,11 @@ import (
 // LF. What was written before is sent first, unless a whole line waits already:
 // answers to pipelined lines leave together. After any error but ErrUnclean,
 // which comes with the line, there are no more lines.
-func (c *Conn) ReadLine() (string, error) { return c.keep(c.readLine) }
+func (c *Conn) ReadLine() (string, error) {
+	line, err := c.keep(c.readLine)
+	c.hearing(line, err, false)
+	return line, err
+}
 
 func (c *Conn) readLine() (string, error) {
 	if err := c.prepare(c.hasLine()); err != nil {
@@ -39,7 +43,9 @@ func (c *Conn) readLine() (string, error) {
 
 // ReadN returns the next n bytes, at most MaxLiteral.
 func (c *Conn) ReadN(n int) (string, error) {
-	return c.keep(func() (string, error) { return c.readN(n) })
+	text, err := c.keep(func() (string, error) { return c.readN(n) })
+	c.hearing(text, err, true)
+	return text, err
 }
 
 func (c *Conn) readN(n int) (string, error) {

@@ -65,6 +65,8 @@ type Conn struct {
 	err    error // of a write; it ends the conversation
 	ended  error // of a read; what would be read next need not begin a line
 
+	witness Witness
+
 	mu          sync.Mutex // of what Interrupt touches: interrupted, and raw while drop takes it away
 	interrupted bool
 }
@@ -74,7 +76,7 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, MaxLin
 
 // New returns a Conn over nc, which it owns.
 func New(nc net.Conn, b Bounds) *Conn {
-	c := &Conn{raw: nc, rw: nc, bounds: b, in: readers.Get().(*bufio.Reader)}
+	c := &Conn{raw: nc, rw: nc, bounds: b, in: readers.Get().(*bufio.Reader), witness: nobody{}}
 	c.in.Reset(nc)
 	return c
 }
@@ -105,10 +107,13 @@ func (c *Conn) StartTLS(ctx context.Context, start func(net.Conn) *tls.Conn) err
 	c.setReadDeadline(c.stepEnd())
 	_ = c.raw.SetWriteDeadline(c.writeEnd())
 	if err := t.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS handshake: %w", c.explain(err))
+		err = fmt.Errorf("TLS handshake: %w", c.explain(err))
+		c.shaken(err)
+		return err
 	}
 	c.tls, c.rw = t, t
 	c.in.Reset(t)
+	c.shaken(nil)
 	return nil
 }
 

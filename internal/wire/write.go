@@ -10,6 +10,11 @@ import (
 // part with CR, LF or NUL, so that no part can begin a line of its own. An error
 // is kept: it ends the conversation at the next Flush or read.
 func (c *Conn) WriteLine(parts ...string) error {
+	c.saying(parts)
+	return c.queue(parts)
+}
+
+func (c *Conn) queue(parts []string) error {
 	for _, p := range parts {
 		if strings.ContainsAny(p, "\r\n\x00") && c.err == nil {
 			c.err = fmt.Errorf("write: %w", ErrUnclean)
