@@ -28,7 +28,16 @@ func (d *Desk) mechanism(c *Client, name string) (sasl.Mechanism, error) {
 			return m, c.may(m)
 		}
 	}
-	return sasl.Mechanism{}, &Refusal{Reason: Unsupported, Err: fmt.Errorf("mechanism %.40q is not offered", name)}
+	if !slices.Contains(known, name) {
+		name = "that usher does not know" // what stands there may be a password
+	}
+	return sasl.Mechanism{}, &Refusal{Reason: Unsupported, Err: fmt.Errorf("mechanism %s is not offered", name)}
+}
+
+// known are mechanisms that clients ask for, besides those that usher has.
+var known = []string{
+	"ANONYMOUS", "CRAM-MD5", "CRAM-SHA1", "CRAM-SHA256", "DIGEST-MD5", "EXTERNAL", "GSS-SPNEGO", "GSSAPI", "LOGIN", "NTLM", "OAUTHBEARER", "OTP", "PLAIN",
+	"SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-512", "SCRAM-SHA-512-PLUS", "XOAUTH2",
 }
 
 // may tells why a client may not use a mechanism; nil: it may.

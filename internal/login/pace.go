@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 )
@@ -41,7 +42,16 @@ func (p *pace) wait(ctx context.Context, began time.Time, delay time.Duration, a
 	if asked {
 		p.backend.Store(int64(min(time.Since(began), maxPace)))
 	}
-	sleep(ctx, time.Until(began.Add(max(delay, time.Duration(p.backend.Load())))))
+	sleep(ctx, time.Until(began.Add(spread(max(delay, time.Duration(p.backend.Load()))))))
+}
+
+// spread makes a delay longer by some chance. Timers wake in steps of a millisecond: at
+// the edge of one, a work of some microseconds less could be seen from outside.
+func spread(delay time.Duration) time.Duration {
+	if delay <= 0 {
+		return 0
+	}
+	return delay + rand.N(max(delay/100, 2*time.Millisecond))
 }
 
 // slept waits, unless ctx ends, and returns how long that was.
