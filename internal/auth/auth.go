@@ -34,9 +34,10 @@ type Auth struct {
 	// Salt is a secret from which salts of SCRAM are made, for accounts that have none,
 	// and for names that nobody has. While it stays the same, so do they.
 	Salt []byte
-	// Tokens tells whose an OAuth 2 token is, by all names that he has, one at least. It
-	// returns a sasl.TokenRefusal if it is nobody's; nil: there is nobody to ask.
-	Tokens func(ctx context.Context, token string) (names []string, err error)
+	// Tokens tells whose an OAuth 2 token is, by all names that he has, one at least, and
+	// when a session must end that began with it; zero: it need not. It returns a
+	// sasl.TokenRefusal if it is nobody's; nil: there is nobody to ask.
+	Tokens func(ctx context.Context, token string) (names []string, until time.Time, err error)
 
 	directory account.Directory
 	slots     chan struct{}                  // one for each hash check that may run now
@@ -123,8 +124,10 @@ func (v verifier) again(id sasl.Identity) sasl.Identity {
 		if err != nil {
 			return sasl.Identity{}, err
 		}
-		same := slices.Equal(now.Stored(v.query.Protocol), was.Stored(v.query.Protocol))
-		return sasl.Identity{Account: now, Password: id.Password, Proven: same}, nil
+		next := id
+		next.Account, next.Again = now, nil
+		next.Proven = slices.Equal(now.Stored(v.query.Protocol), was.Stored(v.query.Protocol))
+		return next, nil
 	}
 	return id
 }
