@@ -47,11 +47,15 @@ func (l Login) shown() Login {
 	return l
 }
 
-// shown hides the secret of salts.
+// shown hides the secret of salts, and that of the provider of tokens.
 func (a Auth) shown() Auth {
 	a.ScramSecret = Secret(a.ScramSecret.String())
 	if a.ScramSecretFile != "" {
 		a.ScramSecret = "" // only one of them may be given
+	}
+	a.OAuth2.ClientSecret = Secret(a.OAuth2.ClientSecret.String())
+	if a.OAuth2.ClientSecretFile != "" {
+		a.OAuth2.ClientSecret = ""
 	}
 	return a
 }

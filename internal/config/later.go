@@ -43,7 +43,7 @@ func laters() []later {
 		{key: "listen.*.trusted"},
 		{key: "backend.*.trusted", act: ignore},
 		{key: "backend.*.proxy_protocol"},
-		{key: "backend.*.login.as", words: "token peer", remedy: "use user or master"},
+		{key: "backend.*.login.as", words: "peer", remedy: "use user, master or token"},
 		{key: "local"},
 		{key: "route.*.to", words: "local home", remedy: routeRemedy},
 		{key: "auth.master_separator"},

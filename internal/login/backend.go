@@ -48,7 +48,7 @@ func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error
 	}
 	a.stop = s
 	a.Welcome, err = a.client.Protocol.Enter(ctx, b, t)
-	err = t.scrub(err, s.Login.Password != "")
+	err = t.scrub(err, s.Login.Password != "" || s.Login.Token)
 	var r *Referral
 	if errors.As(err, &r) {
 		r.from = s
@@ -59,13 +59,18 @@ func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error
 // ticket is what the client, its account and the stop together say of a login.
 func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 	l := s.Login
-	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password}
+	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password, Token: a.who.Token}
+	if (l.Password != "" || l.Token) && !a.who.Proven {
+		return t, Misconfiguration(
+			"nobody checks the password of %q: the account has none, and usher has its own way in to %s", a.who.Account.Name, s)
+	}
 	if l.Password != "" {
-		if !a.who.Proven {
-			return t, Misconfiguration(
-				"nobody checks the password of %q: the account has none, and usher has its own password for %s", a.who.Account.Name, s)
+		t.Password, t.Token = l.Password, ""
+	}
+	if l.Token {
+		if err := a.mint(&t, s); err != nil {
+			return t, err
 		}
-		t.Password = l.Password
 	}
 	if s.NeedsStartTLS() {
 		t.TLS = s.ClientConfig()
@@ -73,9 +78,10 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 	if err := a.choose(&t, s); err != nil {
 		return t, err
 	}
-	if t.Password == "" && (t.Mechanism == nil || !t.Mechanism.Proven) {
+	if !t.shows() {
 		return t, Misconfiguration("%q has proved who it is without showing its password, and usher has none for %s: "+
-			"keep the account's password as {PLAIN}, give it the field pass, let a master log in (login = { as = \"master\", … } in [backend.%s]), "+
+			"keep the account's password as {PLAIN}, give it the field pass, let a master or a token of usher's log in "+
+			"(login = { as = \"master\", … } or { as = \"token\" } in [backend.%s]), "+
 			"or leave such mechanisms out of [auth] mechanisms", a.who.Account.Name, s, s.Backend)
 	}
 	return t, nil

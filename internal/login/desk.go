@@ -27,6 +27,7 @@ type Desk struct {
 	Penalties    *penalty.Penalties
 	Routes       *route.Table
 	Backends     Backends
+	Mint         func(backend, user string) (token string, err error) // for Login.Token; nil: no backend has that
 	Sessions     *session.Registry
 	Relay        relay.Engine
 	Log          *slog.Logger
@@ -196,7 +197,7 @@ func (a *Admission) Join() error {
 	d, c := a.desk, a.client
 	s := &session.Session{
 		ID: c.ID, Account: a.who.Account.Name, Protocol: c.Protocol.Info().Name,
-		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(),
+		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(), Until: a.who.Until,
 	}
 	c.Place.Release() // the session has one: whoever hears that he is in does not take two
 	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
@@ -227,7 +228,9 @@ func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
 // ended returns what is to be done when a session ends. The process to which it
 // has moved will log it.
 func (d *Desk) ended(s *session.Session, release func()) func(relay.Stats) {
+	forget := d.expire(s)
 	return func(st relay.Stats) {
+		forget()
 		release()
 		if st.Ended != relay.Moved {
 			d.logSession(s, st)

@@ -29,6 +29,7 @@ type Backend struct {
 	Timeout        time.Duration
 	Master         string // with MasterPassword; "": logs in as the user
 	MasterPassword string
+	Token          bool // logs in as the user, with a token that is made for it
 	Mechanism      string
 }
 
@@ -184,10 +185,10 @@ func (b Backend) stop(name string, a *account.Account) Stop {
 	p := a.Place
 	s := Stop{
 		Backend: name, TLS: b.TLS, Config: b.Config, AnyCert: p.AnyCert, ConnectTimeout: b.ConnectTimeout, SourceIP: p.SourceIP,
-		Login: Login{User: cmp.Or(p.User, a.Name), Password: b.MasterPassword, Master: b.Master, Mechanism: cmp.Or(p.Mechanism, b.Mechanism)},
+		Login: Login{User: cmp.Or(p.User, a.Name), Password: b.MasterPassword, Master: b.Master, Mechanism: cmp.Or(p.Mechanism, b.Mechanism), Token: b.Token},
 	}
 	if p.Password != "" { // the account's own way in, instead of the backend's master
-		s.Login.Password, s.Login.Master = p.Password, p.Master
+		s.Login.Password, s.Login.Master, s.Login.Token = p.Password, p.Master, false
 	}
 	if p.TLS != account.TLSUnset {
 		s.TLS = p.TLS

@@ -31,6 +31,7 @@ type house struct {
 	sources  []source
 	opened   []*openSource
 	chain    account.Chain // of those that are opened
+	tokens   tokens
 	networks limit.Networks
 	desk     *login.Desk
 	services []service
@@ -55,6 +56,8 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
+	h.tokens = tokens{settings: b.clientTokens(), mints: b.mints}
+	h.desk.Mint = h.mintToken
 	h.networks = b.networks()
 	b.listeners(h)
 	b.accounts(h)
@@ -93,6 +96,7 @@ func (h *house) authenticate(processors int) error {
 	}
 	h.auth = auth.New(h.chain, decoy, processors)
 	h.auth.Names = h.names
+	h.openTokens()
 	h.desk.Verifier = func(c *login.Client) sasl.Verifier {
 		return h.auth.Verifier(c.Query(), c.Terms.Domain)
 	}
@@ -105,4 +109,5 @@ func (h *house) close() {
 		s.Wait()
 	}
 	_ = h.chain.Close()
+	h.closeTokens()
 }

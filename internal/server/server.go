@@ -28,6 +28,7 @@ import (
 	"usher/internal/session"
 	"usher/internal/systemd"
 	"usher/internal/tickets"
+	"usher/internal/token"
 )
 
 // A Server is an usher that is ready to run. What it does is said by a house,
@@ -99,6 +100,7 @@ type builder struct {
 	refusals *listen.Refusals
 	log      *slog.Logger
 	mistakes config.Mistakes
+	mints    map[string]*token.Mint // by backend
 }
 
 func (b *builder) wrong(remedy, key, what string, args ...any) {

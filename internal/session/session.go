@@ -33,6 +33,7 @@ type Session struct {
 	Target   string // "east/192.0.2.7:143"
 	TLS      string // of the client's leg: "TLSv1.3", or "no"
 	Since    time.Time
+	Until    time.Time // when it must end, as what proved the client does not hold for longer; zero: it need not
 }
 
 // A Registry holds the sessions of this node. The zero value is empty.

@@ -154,4 +154,6 @@ func (w *web) jwks(ctx context.Context, issuer string) ([]jose.JSONWebKey, error
 }
 
 // oneLine keeps what a provider says from looking like more than it is.
-func oneLine(err error) string { return strings.Join(strings.Fields(fmt.Sprintf("%q", err.Error())), " ") }
+func oneLine(err error) string {
+	return strings.Join(strings.Fields(fmt.Sprintf("%q", err.Error())), " ")
+}

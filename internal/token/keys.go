@@ -123,5 +123,17 @@ func (k *keySet) ask() {
 	})
 }
 
+// inherit takes another set's keys, until it has some of its own.
+func (k *keySet) inherit(from *keySet) {
+	from.mu.Lock()
+	keys, asked := from.keys, from.asked
+	from.mu.Unlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.asked.IsZero() {
+		k.keys, k.asked = keys, asked
+	}
+}
+
 // errNoKeys says that a provider has no keys that can be used.
 var errNoKeys = errors.New("there is no key that can sign tokens: RSA with 2048 bits or more, ECDSA or Ed25519")

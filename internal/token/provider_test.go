@@ -20,7 +20,7 @@ import (
 // A clock is moved by hand.
 type clock struct{ ahead atomic.Int64 }
 
-func (c *clock) now() time.Time         { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *clock) forward(d time.Duration) { c.ahead.Add(int64(d)) }
 
 func TestANewKeyHoldsAtOnce(t *testing.T) {
@@ -95,18 +95,22 @@ func TestAnOutageIsNotAWrongToken(t *testing.T) {
 		instead http.HandlerFunc
 		why     string
 	}{
-		"500":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "line\nline", 500) }, "500"},
-		"gone":       {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, ""},
-		"huge":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active":"` + huge + `"}`)) }, "too long"},
-		"no JSON":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }, ""},
-		"null":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("null")) }, ""},
-		"empty":      {func(http.ResponseWriter, *http.Request) {}, ""},
-		"an object":  {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }, ""},
-		"elsewhere":  {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 302) }, "302"},
-		"nobody":     {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, "401"},
-		"no bool":    {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active":"true"}`)) }, ""},
-		"never ends": {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(200); w.(http.Flusher).Flush(); <-r.Context().Done() }, ""},
-		"frozen":     {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ""},
+		"500":       {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "line\nline", 500) }, "500"},
+		"gone":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, ""},
+		"huge":      {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active":"` + huge + `"}`)) }, "too long"},
+		"no JSON":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }, ""},
+		"null":      {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("null")) }, ""},
+		"empty":     {func(http.ResponseWriter, *http.Request) {}, ""},
+		"an object": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }, ""},
+		"elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 302) }, "302"},
+		"nobody":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, "401"},
+		"no bool":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active":"true"}`)) }, ""},
+		"never ends": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(200)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}, ""},
+		"frozen": {func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
