@@ -204,6 +204,43 @@ func TestASessionEndsWithItsToken(t *testing.T) {
 	long.finds(ann, "east")
 }
 
+// A session knows in the next process, too, when its token ends.
+func TestASessionThatHasMovedEndsWithItsToken(t *testing.T) {
+	provider := tokentest.New(t)
+	s := newStore(t, "east", dovecot.Options{Tokens: true})
+	knows(t, s, provider)
+	p := start(t, setup{config: quick + trusting(provider, "end_with_token = true", `skew = "0s"`) + store("east", s, "none"), accounts: []account{checked(ann, annSecret, "east")}})
+	defer p.stopAll()
+	c := p.client(t, "imap", "none")
+	x := &lines{c: c, command: c.auth() + " OAUTHBEARER"}
+	end := time.Now().Add(6 * time.Second)
+	if _, err := x.Send([]byte(bearer("OAUTHBEARER", ann, provider.Token(ann, map[string]any{"exp": end.Unix()})))); !isOK(x.verdict) {
+		t.Fatal(x.verdict, err)
+	}
+	p.command("upgrade")
+	if !time.Now().Before(end) {
+		t.Skip("the upgrade took too long to see anything")
+	}
+	if line := c.line(); !strings.HasPrefix(line, "* BYE") || time.Now().Before(end.Add(-time.Second)) {
+		t.Errorf("it hears %q", line)
+	}
+	p.eventually("the log says why", func() bool { return strings.Contains(p.logText(), `why="token expired"`) })
+}
+
+// An administrator hears before the users do that the provider is not there.
+func TestCheckAsksTheProviderOfTokens(t *testing.T) {
+	provider := tokentest.New(t)
+	p := start(t, setup{config: trusting(provider) + "[backend.default]\naddr = []\n"})
+	if said := p.command("check", "--live"); !strings.Contains(said, "ok    tokens: fetch the keys of "+provider.URL) {
+		t.Errorf("it says %q", said)
+	}
+	provider.Stop()
+	out, err := usher(t, "check", "--live", "-c", p.file).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "FAIL  tokens: fetch the keys of "+provider.URL) {
+		t.Errorf("without the provider it says %q", out)
+	}
+}
+
 // curl is no part of this project.
 func TestCurlShowsTokens(t *testing.T) {
 	provider := tokentest.New(t)

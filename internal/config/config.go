@@ -246,9 +246,8 @@ type Login struct {
 	// With as = "token": who signs them (iss). "" is hostname in [server], or what that
 	// stands for.
 	Issuer string `toml:"issuer"`
-	// With as = "token": which claim holds the name, beside sub.
-	// Default: "email".
-	Claim string `toml:"claim" default:"email"`
+	// With as = "token": which claim holds the name, beside sub. "" is email.
+	Claim string `toml:"claim"`
 	// With as = "token": what the tokens allow (scope), words with blanks between them.
 	Scope string `toml:"scope"`
 	// SASL mechanism towards the backend: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256 and their

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,12 +89,8 @@ func (b *builder) url(key, text string) {
 
 // mint reads how tokens for one backend are made.
 func (b *builder) mint(key, name string, l config.Login) *token.Mint {
-	m := &token.Mint{Issuer: l.Issuer, Audience: l.Audience, Claim: l.Claim, Scope: l.Scope}
-	if m.Issuer == "" {
-		m.Issuer = b.hostname()
-	}
-	if m.Audience == "" {
-		m.Audience = name
+	m := &token.Mint{
+		Issuer: cmp.Or(l.Issuer, b.hostname()), Audience: cmp.Or(l.Audience, name), Claim: cmp.Or(l.Claim, "email"), Scope: l.Scope,
 	}
 	if l.KeyFile != "" {
 		var err error
