@@ -95,16 +95,20 @@ func TestAnOutageIsNotAWrongToken(t *testing.T) {
 		instead http.HandlerFunc
 		why     string
 	}{
-		"500":       {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "line\nline", http.StatusInternalServerError) }, "500"},
+		"500": {func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "line\nline", http.StatusInternalServerError)
+		}, "500"},
 		"gone":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, ""},
 		"huge":      {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active":"` + huge + `"}`)) }, "too long"},
 		"no JSON":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }, ""},
 		"null":      {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("null")) }, ""},
 		"empty":     {func(http.ResponseWriter, *http.Request) {}, ""},
 		"an object": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("{}")) }, ""},
-		"elsewhere": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) }, "302"},
-		"nobody":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "401"},
-		"no bool":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active":"true"}`)) }, ""},
+		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, "302"},
+		"nobody":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }, "401"},
+		"no bool": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"active":"true"}`)) }, ""},
 		"never ends": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusOK)
 			w.(http.Flusher).Flush()
