@@ -38,9 +38,10 @@ type Auth struct {
 	// its name, Separator stands between whom it acts for and its own; "": not by names.
 	Masters   account.Directory
 	Separator string
-	// Tokens tells whose an OAuth 2 token is, by all names that he has, one at least. It
-	// returns a sasl.TokenRefusal if it is nobody's; nil: there is nobody to ask.
-	Tokens func(ctx context.Context, token string) (names []string, err error)
+	// Tokens tells whose an OAuth 2 token is, by all names that he has, one at least, and
+	// when a session must end that began with it; zero: it need not. It returns a
+	// sasl.TokenRefusal if it is nobody's; nil: there is nobody to ask.
+	Tokens func(ctx context.Context, token string) (names []string, until time.Time, err error)
 
 	directory account.Directory
 	slots     chan struct{}                  // one for each hash check that may run now
@@ -133,8 +134,10 @@ func (v verifier) again(id sasl.Identity) sasl.Identity {
 		if err != nil {
 			return sasl.Identity{}, err
 		}
-		same := slices.Equal(now.Stored(v.query.Protocol), was.Stored(v.query.Protocol))
-		return sasl.Identity{Account: now, Password: id.Password, Proven: same, Master: id.Master}, nil
+		next := id
+		next.Account, next.Again = now, nil
+		next.Proven = slices.Equal(now.Stored(v.query.Protocol), was.Stored(v.query.Protocol))
+		return next, nil
 	}
 	return id
 }

@@ -56,12 +56,15 @@ func prove(t testing.TB, p sasl.Prover, hash, clear string) (sasl.Identity, erro
 // tokens are those of a provider.
 type tokens map[string][]string
 
-func (k tokens) names(_ context.Context, token string) ([]string, error) {
+func (k tokens) names(_ context.Context, token string) ([]string, time.Time, error) {
 	if names, ok := k[token]; ok {
-		return names, nil
+		return names, tomorrow, nil
 	}
-	return nil, &sasl.TokenRefusal{Err: fmt.Errorf("%w: expired", account.ErrRefused)}
+	return nil, time.Time{}, &sasl.TokenRefusal{Err: fmt.Errorf("%w: expired", account.ErrRefused)}
 }
+
+// tomorrow is until when those tokens hold.
+var tomorrow = time.Now().Add(24 * time.Hour)
 
 // with are accounts with these passwords as they are stored.
 func with(stored map[string]string) *table {
@@ -228,6 +231,21 @@ func TestTokensNeedAProvider(t *testing.T) {
 	var why *sasl.TokenRefusal
 	if _, err := a.Verifier(account.Query{}, "").Token(t.Context(), "ann", "x"); !errors.Is(err, account.ErrRefused) || !errors.As(err, &why) {
 		t.Errorf("with another one's: %v", err)
+	}
+}
+
+// A server that knows tokens is shown the one that the client has shown, also when the
+// account has moved meanwhile.
+func TestATokenStaysWithItsClient(t *testing.T) {
+	was := &account.Account{Name: "ann", Asked: time.Now().Add(-time.Hour)}
+	a := New(old{is: &account.Account{Name: "ann"}, was: was}, "{PLAIN}decoy", 2)
+	a.Tokens = tokens{"x": {"ann"}}.names
+	id, err := a.Verifier(account.Query{}, "").Token(t.Context(), "ann", "x")
+	if err != nil || id.Token != "x" || id.Until != tomorrow || id.Again == nil {
+		t.Fatalf("%+v, %v", id, err)
+	}
+	if now, err := id.Again(t.Context()); err != nil || now.Token != "x" || now.Until != tomorrow || !now.Proven || now.Account == was || now.Again != nil {
+		t.Errorf("once more: %+v, %v", now, err)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Certificate implements sasl.Verifier.
 func (v verifier) Certificate(ctx context.Context, authz string, names []string) (sasl.Identity, error) {
-	return v.known(ctx, authz, names)
+	return v.known(ctx, authz, names, sasl.Identity{})
 }
 
 // Token implements sasl.Verifier.
@@ -19,16 +19,16 @@ func (v verifier) Token(ctx context.Context, name, token string) (sasl.Identity,
 	if v.auth.Tokens == nil {
 		return v.verdict(ctx, name, "", sasl.Identity{}, fmt.Errorf("%w: nobody here can tell whose a token is", account.ErrRefused))
 	}
-	names, err := v.auth.Tokens(ctx, token)
+	names, until, err := v.auth.Tokens(ctx, token)
 	if err != nil {
 		return v.verdict(ctx, name, "", sasl.Identity{}, err)
 	}
-	return v.known(ctx, name, names)
+	return v.known(ctx, name, names, sasl.Identity{Token: token, Until: until})
 }
 
 // known is a client whose names something else has proven, each of which is as good. It
-// is the one for whom it wants to act, or else the first.
-func (v verifier) known(ctx context.Context, authz string, names []string) (id sasl.Identity, err error) {
+// is the one for whom it wants to act, or else the first. id is what it is so far.
+func (v verifier) known(ctx context.Context, authz string, names []string, id sasl.Identity) (sasl.Identity, error) {
 	name, err := v.name(names[0])
 	for _, other := range names[1:] {
 		if n, bad := v.name(other); bad == nil && authz != "" && v.means(authz, n) {

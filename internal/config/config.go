@@ -261,10 +261,11 @@ type Backend struct {
 
 // Login is how usher logs in to the backend.
 type Login struct {
-	// As whom: user is the client's own name and password; master is one name
-	// that may open every mailbox.
+	// As whom: user is the client's own name and password, or its OAuth 2 token; master
+	// is one name that may open every mailbox; token is the client's own name with a
+	// token that usher signs for this one login: see "Tokens".
 	// Default: "user".
-	As string `toml:"as" default:"user" oneof:"user master"`
+	As string `toml:"as" default:"user" oneof:"user master token"`
 	// The master's name.
 	Name string `toml:"name"`
 	// The master's password.
@@ -275,8 +276,22 @@ type Login struct {
 	// in one, such as "*" for ann*usher. "" tells it the user's as the authorization
 	// identity of AUTHENTICATE.
 	Separator string `toml:"separator"`
+	// With as = "token": file of the private key that signs tokens, PEM: ECDSA, RSA or
+	// Ed25519 (which Dovecot 2.3 does not verify). Left out, token.key in the state folder,
+	// which is made when usher first starts.
+	KeyFile Path `toml:"key_file"`
+	// With as = "token": whom the tokens are for (aud). "" is the backend's name.
+	Audience string `toml:"audience"`
+	// With as = "token": who signs them (iss). "" is hostname in [server], or what that
+	// stands for.
+	Issuer string `toml:"issuer"`
+	// With as = "token": which claim holds the name, beside sub. "" is email.
+	Claim string `toml:"claim"`
+	// With as = "token": what the tokens allow (scope), words with blanks between them.
+	Scope string `toml:"scope"`
 	// SASL mechanism towards the backend: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256 and their
-	// kin; with XOAUTH2 and OAUTHBEARER the password is a token. "" takes what fits.
+	// kin; OAUTHBEARER and XOAUTH2 show the token, or, where there is none, the password as
+	// if it was one. "" takes what fits.
 	Mechanism string `toml:"mechanism"`
 }
 
@@ -308,7 +323,8 @@ type When struct {
 // Auth is about how clients prove who they are.
 type Auth struct {
 	// The SASL mechanisms that are offered, in this order, and APOP. Left out, those that
-	// work for every account: EXTERNAL with client_ca, PLAIN, LOGIN. Others work only for
+	// work for every account: EXTERNAL with client_ca, OAUTHBEARER and XOAUTH2 with
+	// [auth.oauth2], PLAIN, LOGIN. Others work only for
 	// accounts of which usher knows the clear password, or keys that were made for them,
 	// and clients that see them do not try another one: name them if your accounts have
 	// these. See "Who proves himself without showing his password".
@@ -336,9 +352,58 @@ type Auth struct {
 	// state folder.
 	ScramSecret Secret `toml:"scram_secret"`
 	// File that holds scram_secret, in place of it.
-	ScramSecretFile Path `toml:"scram_secret_file"`
+	ScramSecretFile Path   `toml:"scram_secret_file"`
+	OAuth2          OAuth2 `toml:"oauth2"`
+	Policy          Policy `toml:"policy"`
+}
 
-	Policy Policy `toml:"policy"`
+// OAuth2 says which OAuth 2 tokens of clients are good. A token is checked here, if it is
+// a JWT (set issuer), or the provider is asked about each (set introspection). See
+// "Tokens".
+type OAuth2 struct {
+	// The provider, as it calls itself: "https://login.example.org/realms/staff". Its
+	// tokens are taken, and no others; its keys are found by OpenID Connect Discovery.
+	Issuer string `toml:"issuer"`
+	// File of the issuer's keys, in place of Discovery: PEM of public keys or
+	// certificates, or a JWKS. It is read again when another key has signed a token, and
+	// every 15 minutes.
+	Keys Path `toml:"keys"`
+	// Whom tokens must be for (aud): one of these. For tokens that are checked here there
+	// must be an audience or a scope, since the issuer's tokens for other services would
+	// open mailboxes too.
+	Audience []string `toml:"audience"`
+	// What tokens must allow (scope): all of these.
+	Scope []string `toml:"scope"`
+	// Which claim is the name; it may be a list of names, of which the client takes one.
+	// An email of which the token says that it is not verified is none.
+	// Default: "email".
+	Claim string `toml:"claim" default:"email"`
+	// How much the clocks of the provider and usher may differ.
+	// Default: "30s".
+	Skew Duration `toml:"skew" default:"30s"`
+	// URL where the provider is asked about each token (RFC 7662), in place of checking it
+	// here: "https://login.example.org/introspect".
+	Introspection string `toml:"introspection"`
+	// What usher is called by the provider that it asks. "" shows it no password.
+	ClientID string `toml:"client_id"`
+	// The password of client_id.
+	ClientSecret Secret `toml:"client_secret"`
+	// File that holds client_secret, in place of it.
+	ClientSecretFile Path `toml:"client_secret_file"`
+	// How long what the provider has said of a token is believed, if the token holds for
+	// so long. A token that is revoked is good until then. "0s" asks at each login.
+	// Default: "1m".
+	Cache Duration `toml:"cache" default:"1m"`
+	// File of the certificates that may sign the provider's own, PEM. "" means those
+	// that the system trusts.
+	CA Path `toml:"ca"`
+	// How long the provider may take to answer.
+	// Default: "5s".
+	Timeout Duration `toml:"timeout" default:"5s"`
+	// Whether a session ends when the token does with which it began. Clients then come
+	// again with a new one.
+	// Default: false.
+	EndWithToken bool `toml:"end_with_token" default:"false"`
 }
 
 // Policy is a service that is asked whether somebody may log in, and is told what became

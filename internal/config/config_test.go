@@ -343,9 +343,16 @@ func TestTheSecretsOfThePolicyServiceAreNotShown(t *testing.T) {
 	}
 }
 
+func TestTheSecretOfTheProviderIsNotShown(t *testing.T) {
+	c, err := Parse("/etc/usher.toml", []byte("auth.oauth2.client_secret = 'hunter2'"), noEnv)
+	if err != nil || strings.Contains(c.Effective(), "hunter2") || c.Auth.OAuth2.ClientSecret.Reveal() != "hunter2" {
+		t.Errorf("%v, %s", err, c.Effective())
+	}
+}
+
 // Effective hides the secrets that it knows of: a new one needs a line there.
 func TestEffectiveKnowsAllSecrets(t *testing.T) {
-	equal(t, "secrets", secrets(reflect.TypeFor[Config](), ""), []string{".Backend.Login.Password", ".Auth.ScramSecret", ".Auth.Policy.APIHeader", ".Auth.Policy.HashNonce"})
+	equal(t, "secrets", secrets(reflect.TypeFor[Config](), ""), []string{".Backend.Login.Password", ".Auth.ScramSecret", ".Auth.OAuth2.ClientSecret", ".Auth.Policy.APIHeader", ".Auth.Policy.HashNonce"})
 }
 
 func secrets(typ reflect.Type, path string) []string {

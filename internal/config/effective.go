@@ -47,9 +47,11 @@ func (l Login) shown() Login {
 	return l
 }
 
-// shown hides the secret of salts, and those of the policy service.
+// shown hides the secret of salts, and those of the provider of tokens and of the policy
+// service.
 func (a Auth) shown() Auth {
 	a.ScramSecret = a.ScramSecret.shown(a.ScramSecretFile)
+	a.OAuth2.ClientSecret = a.OAuth2.ClientSecret.shown(a.OAuth2.ClientSecretFile)
 	a.Policy.APIHeader = a.Policy.APIHeader.shown(a.Policy.APIHeaderFile)
 	a.Policy.HashNonce = a.Policy.HashNonce.shown(a.Policy.HashNonceFile)
 	return a

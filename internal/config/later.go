@@ -38,7 +38,7 @@ func laters() []later {
 	return []later{
 		{key: "server.own_names", act: note},
 		{key: "listen.*.protocol", words: "sieve", remedy: "use imap or pop3"},
-		{key: "backend.*.login.as", words: "token peer", remedy: "use user or master"},
+		{key: "backend.*.login.as", words: "peer", remedy: "use user, master or token"},
 		{key: "local"},
 		{key: "route.*.to", words: "local home", remedy: routeRemedy},
 		{key: "pool"},

@@ -17,7 +17,7 @@ var conf string
 
 // prepare writes what stays the same whatever the ports are.
 func (s *Server) prepare() error {
-	for _, dir := range []string{"run", "mail"} {
+	for _, dir := range []string{"run", "mail", "keys"} {
 		if err := os.Mkdir(filepath.Join(s.Dir, dir), 0o755); err != nil {
 			return err
 		}
@@ -36,11 +36,34 @@ func (s *Server) prepare() error {
 	if err := s.writePasswords("masters", s.options.Master); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(s.Dir, "tokens"), []byte(s.tokenSettings()), 0o600); err != nil {
+		return err
+	}
 	// A proxy under test that drops its privileges still has to read ca.pem.
 	if err := os.Chmod(s.Dir, 0o755); err != nil {
 		return err
 	}
 	return s.giveAll()
+}
+
+// Keys is the folder of the public keys of tokens, below which they lie as Dovecot has
+// it: azp, algorithm, kid.
+func (s *Server) Keys() string { return filepath.Join(s.Dir, "keys") }
+
+// AddKey gives the server a public key, PEM; path is below Keys.
+func (s *Server) AddKey(path string, text []byte) {
+	s.t.Helper()
+	file := filepath.Join(s.Keys(), path)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *Server) tokenSettings() string {
+	return "introspection_mode = local\nlocal_validation_key_dict = fs:posix:prefix=" + s.Keys() + "/\n" + s.options.TokenSet
 }
 
 // escape is what Dovecot does to a name before it looks for it in a passwd-file.
@@ -71,11 +94,11 @@ func (s *Server) configure() error {
 	err = t.Execute(&b, struct {
 		*Server
 		User, Group, Greeting, Extra string
-		Masters                      bool
+		Masters, Tokens              bool
 	}{
 		Server: s, User: s.user.name, Group: s.user.group,
 		Greeting: strings.TrimSpace("Dovecot (Debian) "+s.options.Name) + " ready.",
-		Extra:    s.options.Extra, Masters: len(s.options.Master) > 0,
+		Extra:    s.options.Extra, Masters: len(s.options.Master) > 0, Tokens: s.options.Tokens,
 	})
 	if err != nil {
 		return err

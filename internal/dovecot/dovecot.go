@@ -24,6 +24,8 @@ type Options struct {
 	Name     string            // part of the greetings, to tell several servers apart
 	Users    map[string]string // name → clear password; no ':' or line end in a name
 	Master   map[string]string // the same for those who may log in as anybody, by the authzid of SASL PLAIN
+	Tokens   bool              // take tokens by OAUTHBEARER and XOAUTH2, if a key of AddKey has signed them
+	TokenSet string            // further lines of what is said of tokens
 	Extra    string            // lines appended to dovecot.conf; they win over those before
 	TLSNames []string          // names in the certificate instead of localhost and 127.0.0.1
 }

@@ -104,7 +104,7 @@ func (e *entry) startTLS(ctx context.Context) error {
 // announced already: in clear will do for what is no secret.
 func (e *entry) learn(context.Context) error {
 	t := e.ticket
-	simple := t.Mechanism == nil && t.Master == "" && quotable(t.User) && quotable(t.Password)
+	simple := t.Mechanism == nil && t.Master == "" && t.Token == "" && quotable(t.User) && quotable(t.Password)
 	if e.caps != "" || simple && e.conn.TLS() != nil && (e.takesID || !t.Trusted) {
 		return nil
 	}
@@ -162,7 +162,10 @@ func (e *entry) login() (response, error) {
 }
 
 func (e *entry) tryLogin() (response, error) {
-	m := e.ticket.Mechanism
+	m, err := e.ticket.Choose(func(name string) bool { return has(e.caps, "AUTH="+name) })
+	if err != nil {
+		return response{}, err
+	}
 	disabled := has(e.caps, "LOGINDISABLED")
 	if m == nil && (e.ticket.Master != "" || disabled && has(e.caps, "AUTH=PLAIN")) {
 		m = &sasl.Plain
@@ -204,7 +207,7 @@ func (e *entry) authenticate(m *sasl.Mechanism) (r response, err error) {
 		}
 		return challenge, err
 	}
-	err = x.Enter(m, e.ticket.Credentials(), func() bool { return r.status == "OK" }) // before r is read: Answer sets it
+	err = x.Enter(m, e.ticket.Credentials(m), func() bool { return r.status == "OK" }) // before r is read: Answer sets it
 	return r, err
 }
 

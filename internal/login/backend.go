@@ -66,7 +66,7 @@ func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error
 	a.session = a.describe(b)
 	a.desk.Sessions.Expect(a.session)
 	a.Welcome, err = a.client.Protocol.Enter(ctx, b, t)
-	err = t.scrub(err, s.Login.Password != "")
+	err = t.scrub(err, s.Login.Password != "" || s.Login.Token)
 	if err != nil {
 		a.desk.Sessions.Remove(a.session.ID)
 	}
@@ -83,7 +83,7 @@ func (a *Admission) describe(b *wire.Conn) *session.Session {
 	c := a.client
 	s := &session.Session{
 		ID: c.ID, Account: a.who.Account.Name, Protocol: c.Protocol.Info().Name,
-		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(), Front: c.front(),
+		Remote: c.Remote, Target: a.stop.String(), TLS: tlsName(c), Since: time.Now(), Until: a.who.Until, Front: c.front(),
 	}
 	s.Near, s.Far = b.Ends()
 	return s
@@ -92,16 +92,21 @@ func (a *Admission) describe(b *wire.Conn) *session.Session {
 // ticket is what the client, its account and the stop together say of a login.
 func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 	l := s.Login
-	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password, Trusted: s.Trusted}
+	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password, Token: a.who.Token, Trusted: s.Trusted}
 	if s.Trusted {
 		a.client.onward = a.forward()
 	}
+	if (l.Password != "" || l.Token) && !a.who.Proven {
+		return t, Misconfiguration(
+			"nobody checks the password of %q: the account has none, and usher has its own way in to %s", a.who.Account.Name, s)
+	}
 	if l.Password != "" {
-		if !a.who.Proven {
-			return t, Misconfiguration(
-				"nobody checks the password of %q: the account has none, and usher has its own password for %s", a.who.Account.Name, s)
+		t.Password, t.Token = l.Password, ""
+	}
+	if l.Token {
+		if err := a.mint(&t, s); err != nil {
+			return t, err
 		}
-		t.Password = l.Password
 	}
 	if s.NeedsStartTLS() {
 		t.TLS = s.ClientConfig()
@@ -109,9 +114,10 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 	if err := a.choose(&t, s); err != nil {
 		return t, err
 	}
-	if t.Password == "" && (t.Mechanism == nil || !t.Mechanism.Proven) {
+	if !t.shows() {
 		return t, Misconfiguration("%q has proved who it is without showing its password, and usher has none for %s: "+
-			"keep the account's password as {PLAIN}, give it the field pass, let a master log in (login = { as = \"master\", … } in [backend.%s]), "+
+			"keep the account's password as {PLAIN}, give it the field pass, let a master or a token of usher's log in "+
+			"(login = { as = \"master\", … } or { as = \"token\" } in [backend.%s]), "+
 			"or leave such mechanisms out of [auth] mechanisms", a.who.Account.Name, s, s.Backend)
 	}
 	return t, nil

@@ -29,6 +29,7 @@ type Desk struct {
 	Policy       *policy.Service // nil: nobody else is asked whether somebody may log in
 	Routes       *route.Table
 	Backends     Backends
+	Mint         func(backend, user string) (token string, err error) // for Login.Token; nil: no backend has that
 	Sessions     *session.Registry
 	Relay        relay.Engine
 	Log          *slog.Logger
@@ -246,7 +247,9 @@ func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
 // ended returns what is to be done when a session ends. The process to which it
 // has moved will log it.
 func (d *Desk) ended(s *session.Session, release func()) func(relay.Stats) {
+	forget := d.expire(s)
 	return func(st relay.Stats) {
+		forget()
 		release()
 		if st.Ended != relay.Moved {
 			d.logSession(s, st)

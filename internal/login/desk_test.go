@@ -274,11 +274,11 @@ func TestTicketsSayWhoLogsIn(t *testing.T) {
 	if got.User != "a" || got.Password != "own" || got.Master != "m" || got.Mechanism.Name != "PLAIN" || got.TLS == nil || got.TLS.ServerName != "mail" {
 		t.Errorf("the ticket is %+v", got)
 	}
-	if c := got.Credentials(); c != (sasl.Credentials{Authz: "a", Authn: "m", Password: "own"}) {
+	if c := got.Credentials(&sasl.Plain); c != (sasl.Credentials{Authz: "a", Authn: "m", Password: "own"}) {
 		t.Errorf("a master shows %+v", c)
 	}
 	got.Master = ""
-	if c := got.Credentials(); c != (sasl.Credentials{Authn: "a", Password: "own"}) {
+	if c := got.Credentials(&sasl.Plain); c != (sasl.Credentials{Authn: "a", Password: "own"}) {
 		t.Errorf("a user shows %+v", c)
 	}
 }

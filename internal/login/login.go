@@ -132,6 +132,7 @@ type Ticket struct {
 	Client    *Client
 	User      string          // the mailbox to be opened
 	Password  string          // of User, or of Master
+	Token     string          // OAuth 2's, of User; "": there is none. It goes before Password
 	Master    string          // "": log in as User
 	Mechanism *sasl.Mechanism // nil: what fits
 	TLS       *tls.Config     // to be started within the protocol; nil: not
@@ -139,7 +140,10 @@ type Ticket struct {
 }
 
 // Credentials are the ticket as a SASL mechanism shows it.
-func (t Ticket) Credentials() sasl.Credentials {
+func (t Ticket) Credentials(m *sasl.Mechanism) sasl.Credentials {
+	if m.Token && t.Token != "" {
+		return sasl.Credentials{Authn: t.User, Password: t.Token}
+	}
 	if t.Master != "" {
 		return sasl.Credentials{Authz: t.User, Authn: t.Master, Password: t.Password}
 	}

@@ -33,6 +33,11 @@ func (t Ticket) scrub(err error, ours bool) error {
 const shortest = 4
 
 func (t Ticket) star(text string) string {
+	if t.Token != "" {
+		shown := t
+		shown.Password, shown.Token = t.Token, ""
+		text = shown.star(text)
+	}
 	if len(t.Password) < shortest {
 		if t.Password != "" && strings.Contains(text, t.Password) {
 			return "(not shown: it may hold a password)"

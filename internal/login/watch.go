@@ -30,6 +30,7 @@ func (a *Admission) watch(b *wire.Conn, t Ticket) {
 		return
 	}
 	r.Hide(t.Password)
+	r.Hide(t.Token)
 	r.Claims("account", a.who.Account.Name)
 	_, far := b.Ends()
 	r.Note("server %s at %s, to log in as %.200q", a.stop, far, t.User)

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 
 	"usher/internal/login"
@@ -23,7 +22,8 @@ const maxCommand = 253
 type entry struct {
 	conn    *wire.Conn
 	ticket  login.Ticket
-	xclient bool // the server has announced it: it trusts us
+	sasl    map[string]bool // the server's mechanisms; nil: it was not asked
+	xclient bool            // the server has announced it: it trusts us
 	isUsher bool
 	told    bool // XCLIENT was sent, and is not answered yet
 }
@@ -157,7 +157,11 @@ func (e *entry) utf8() error {
 // login logs in by what the ticket wants, or what fits.
 func (e *entry) login() (reply, error) {
 	e.introduce()
-	m, must := e.ticket.Mechanism, e.ticket.Mechanism != nil || e.ticket.Master != ""
+	m, err := e.ticket.Choose(e.offers)
+	if err != nil {
+		return reply{}, err
+	}
+	must := m != nil || e.ticket.Master != ""
 	if m == nil && (must || awkward(e.ticket.User)) {
 		m = &sasl.Plain
 	}
@@ -180,11 +184,19 @@ func (e *entry) login() (reply, error) {
 // awkward tells whether a name may be read as two arguments by servers.
 func awkward(name string) bool { return strings.ContainsAny(name, " \t") }
 
-// offers asks whether the server has a mechanism: RFC 2449 §5, RFC 5034 §3. One
+// offers tells whether the server has a mechanism: RFC 2449 §5, RFC 5034 §3. One
 // that does not know the question has none.
 func (e *entry) offers(mechanism string) bool {
+	if e.sasl == nil {
+		e.sasl = e.mechanisms()
+	}
+	return e.sasl[mechanism]
+}
+
+// mechanisms asks for all that the server has.
+func (e *entry) mechanisms() map[string]bool {
 	r, err := e.ask("CAPA")
-	found := false
+	found := map[string]bool{}
 	for range maxCapabilities {
 		if err != nil || !r.ok {
 			break
@@ -194,7 +206,11 @@ func (e *entry) offers(mechanism string) bool {
 			break
 		}
 		words := strings.Fields(strings.ToUpper(line))
-		found = found || len(words) > 0 && words[0] == "SASL" && slices.Contains(words[1:], mechanism)
+		if len(words) > 0 && words[0] == "SASL" {
+			for _, name := range words[1:] {
+				found[name] = true
+			}
+		}
 	}
 	return found
 }
@@ -214,7 +230,7 @@ func (e *entry) auth(m *sasl.Mechanism) (r reply, err error) {
 		}
 		return "", sasl.ErrVerdict
 	}
-	err = x.Enter(m, e.ticket.Credentials(), func() bool { return r.ok })
+	err = x.Enter(m, e.ticket.Credentials(m), func() bool { return r.ok })
 	return r, err
 }
 

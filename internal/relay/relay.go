@@ -57,6 +57,7 @@ const (
 	BackendFailed Ending = "backend connection failed"
 	Idled         Ending = "idle"
 	Kicked        Ending = "kicked"
+	Expired       Ending = "token expired" // what proved the client does not hold any more
 	Shutdown      Ending = "shutdown"
 	Upgraded      Ending = "upgrade" // the process was replaced, and its time was over
 	Moved         Ending = "moved"   // it goes on in another process

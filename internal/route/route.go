@@ -30,6 +30,7 @@ type Backend struct {
 	Master         string // with MasterPassword; "": logs in as the user
 	MasterPassword string
 	Separator      string // "*": the master's name stands behind the user's, as user*master; "": it has one of its own
+	Token          bool   // logs in as the user, with a token that is made for it
 	Mechanism      string
 	Trusted        bool // is told who the client is, in its own protocol
 	ProxyProtocol  int  // version of the PROXY header that it reads; 0: none
@@ -188,10 +189,10 @@ func (b Backend) stop(name string, a *account.Account) Stop {
 	s := Stop{
 		Backend: name, TLS: b.TLS, Config: b.Config, AnyCert: p.AnyCert, ConnectTimeout: b.ConnectTimeout, SourceIP: p.SourceIP,
 		Trusted: b.Trusted, ProxyProtocol: b.ProxyProtocol,
-		Login: Login{User: cmp.Or(p.User, a.Name), Password: b.MasterPassword, Master: b.Master, Mechanism: cmp.Or(p.Mechanism, b.Mechanism)},
+		Login: Login{User: cmp.Or(p.User, a.Name), Password: b.MasterPassword, Master: b.Master, Mechanism: cmp.Or(p.Mechanism, b.Mechanism), Token: b.Token},
 	}
 	if p.Password != "" { // the account's own way in, instead of the backend's master
-		s.Login.Password, s.Login.Master = p.Password, p.Master
+		s.Login.Password, s.Login.Master, s.Login.Token = p.Password, p.Master, false
 	}
 	if b.Separator != "" && s.Login.Master != "" {
 		s.Login.User, s.Login.Master = s.Login.User+b.Separator+s.Login.Master, ""

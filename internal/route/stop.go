@@ -75,4 +75,5 @@ type Login struct {
 	Password  string // "": the client's own
 	Master    string // logs in as Master, with Password, for User; "": as User
 	Mechanism string // SASL mechanism; "": what fits
+	Token     bool   // with a token that is made for this login
 }

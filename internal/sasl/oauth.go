@@ -13,8 +13,8 @@ import (
 // The mechanisms that show an OAuth 2 token: RFC 7628, and the one that Google and
 // Microsoft had before.
 var (
-	OAuthBearer = Mechanism{Name: "OAUTHBEARER", Clear: true, Authz: true, Serve: serveToken(parseBearer, "invalid_token"), Enter: enterBearer}
-	XOAuth2     = Mechanism{Name: "XOAUTH2", Clear: true, Serve: serveToken(parseXOAuth2, "401"), Enter: enterXOAuth2}
+	OAuthBearer = Mechanism{Name: "OAUTHBEARER", Clear: true, Token: true, Authz: true, Serve: serveToken(parseBearer, "invalid_token"), Enter: enterBearer}
+	XOAuth2     = Mechanism{Name: "XOAUTH2", Clear: true, Token: true, Serve: serveToken(parseXOAuth2, "401"), Enter: enterXOAuth2}
 )
 
 // A TokenRefusal is the error of a Verifier that does not take a token, with what the

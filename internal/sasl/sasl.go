@@ -8,6 +8,7 @@ package sasl
 import (
 	"context"
 	"errors"
+	"time"
 
 	"usher/internal/account"
 )
@@ -16,6 +17,7 @@ import (
 type Mechanism struct {
 	Name    string // "PLAIN"
 	Clear   bool   // shows the password, or what is as good, to anyone who listens
+	Token   bool   // shows an OAuth 2 token
 	Authz   bool   // can say for whom a master logs in
 	Bound   bool   // is bound to TLS, and nothing without
 	Proven  bool   // shows nothing itself: a certificate has
@@ -83,8 +85,13 @@ type Prover interface {
 type Identity struct {
 	Account  *account.Account
 	Password string // as shown by the client, or known to be its own; "": nobody knows it
+	Token    string // OAuth 2's, as shown by the client; "": it has shown none
 	Proven   bool   // false: nobody has checked it yet, the backend must
 	Master   string // who has proven itself, to act for the account; "": its owner
+
+	// Until is when the session must end, as what proves the client does not hold for
+	// longer. Zero: it need not.
+	Until time.Time
 
 	// Again asks the source what it says now; nil: it was asked just now.
 	Again func(ctx context.Context) (Identity, error)

@@ -202,7 +202,11 @@ func (b *builder) backend(key string, c config.Backend) route.Backend {
 	if c.Login.Mechanism != "" && (!ok || !towards(m)) {
 		b.wrong("leave it out, or use one of "+namesOf(those(towards)), key+".login.mechanism", "there is no mechanism %q", c.Login.Mechanism)
 	}
-	if c.Login.As != "master" {
+	switch c.Login.As {
+	case "token":
+		b.mintsFor(&r, key, c.Login, m)
+		return r
+	case "user":
 		return r
 	}
 	r.Master, r.MasterPassword = c.Login.Name, c.Login.Password.Reveal()

@@ -71,11 +71,11 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`9:9: server.ident: "113" is no address with a port: write it as "10.0.0.5:113" or ":113"`,
 		}},
 		{"mechanisms", imapOnly + "[auth]\nmechanisms = ['PLAIN', 'NTLM']\n", []string{
-			`5:24: auth.mechanisms[1]: there is no mechanism "NTLM": use some of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-SHA256, CRAM-SHA1, CRAM-MD5, APOP, EXTERNAL, PLAIN, LOGIN`,
+			`5:24: auth.mechanisms[1]: there is no mechanism "NTLM": use some of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-SHA256, CRAM-SHA1, CRAM-MD5, APOP, EXTERNAL, OAUTHBEARER, XOAUTH2, PLAIN, LOGIN`,
 		}},
 		{"mechanisms that can work for nobody", imapOnly + "[auth]\nmechanisms = ['EXTERNAL', 'XOAUTH2', 'SCRAM-SHA-1-PLUS', 'CRAM-MD5']\n[[accounts]]\ntype = 'any'\n[backend.default]\naddr = ['mail']\n", []string{
 			`5:15: auth.mechanisms[0]: EXTERNAL needs certificates of clients, for which nobody asks them: set client_ca in [tls]`,
-			`5:27: auth.mechanisms[1]: this version cannot tell whose a token is: leave it out`,
+			`5:27: auth.mechanisms[1]: XOAUTH2 needs somebody who says whose a token is: set issuer or introspection in [auth.oauth2]`,
 			`5:38: auth.mechanisms[2]: SCRAM-SHA-1-PLUS works for none of these account sources: they tell no passwords: leave it out`,
 			`5:58: auth.mechanisms[3]: CRAM-MD5 works for none of these account sources: they tell no passwords: leave it out`,
 		}},
@@ -134,10 +134,25 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 		{"a log of no kind", imapOnly + "[server]\nlog = 'jornal'\n", []string{
 			`5:7: server.log: "jornal" is no place for a log: ` + logs.Usage,
 		}},
+		{"tokens", imapOnly + "[auth.oauth2]\nissuer = 'http://login.example.org'\nca = 'gone.pem'\ntimeout = '0s'\n[backend.east]\nlogin = { as = 'token', mechanism = 'PLAIN', key_file = 'gone.key' }\n", []string{
+			`4:7: auth.oauth2: the issuer's tokens for any other service would open mailboxes: set audience, or scope`,
+			`5:10: auth.oauth2.issuer: without TLS anybody on the way can say which tokens are good: use https`,
+			`6:6: auth.oauth2.ca: open DIR/gone.pem: no such file or directory: check the path, and that usher may read it`,
+			`7:11: auth.oauth2.timeout: somebody must wait for the provider: leave it out, or write "5s"`,
+			`9:37: backend.east.login.mechanism: PLAIN shows no token: leave it out, or use OAUTHBEARER or XOAUTH2`,
+			`9:57: backend.east.login.key_file: open DIR/gone.key: no such file or directory: give a private key that usher may read, as from: openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256`,
+		}},
+		{"tokens of nobody", imapOnly + "[auth.oauth2]\naudience = ['mail']\n", []string{
+			`4:7: auth.oauth2: nobody says which tokens are good: set issuer, or introspection`,
+		}},
+		{"tokens that are asked about", imapOnly + "[auth.oauth2]\nintrospection = 'login.example.org'\nkeys = 'keys.pem'\n", []string{
+			`5:17: auth.oauth2.introspection: "login.example.org" is no URL of a provider: write it as "https://login.example.org"`,
+			`6:8: auth.oauth2.keys: with introspection tokens are not checked here: keep one of the two`,
+		}},
 		{"in the order of the file", "[[accounts]]\ntype = 'any'\ncolour = 'red'\n[[listen]]\nprotocol = 'imap'\n[auth]\nmechanisms = ['NTLM']\n", []string{
 			`3:1: accounts[0].colour: unknown key: leave it out`,
 			`4:3: listen[0].tls: tls = "starttls" needs a certificate: set cert and key in [tls], or tls = "none" here`,
-			`7:15: auth.mechanisms[0]: there is no mechanism "NTLM": use some of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-SHA256, CRAM-SHA1, CRAM-MD5, APOP, EXTERNAL, PLAIN, LOGIN`,
+			`7:15: auth.mechanisms[0]: there is no mechanism "NTLM": use some of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-SHA256, CRAM-SHA1, CRAM-MD5, APOP, EXTERNAL, OAUTHBEARER, XOAUTH2, PLAIN, LOGIN`,
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -34,6 +34,7 @@ func Examine(ctx context.Context, cfg *config.Config, report func(what string, e
 			report("accounts "+src.name+": "+what, err)
 		})
 	}
+	h.examineTokens(ctx, report)
 	h.examineBackends(ctx, report)
 	return nil
 }

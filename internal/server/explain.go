@@ -220,10 +220,12 @@ func (h *house) explainRoute(ctx context.Context, e *admin.Explanation, a *accou
 
 func loginInWords(l route.Login) string {
 	switch {
+	case l.Token:
+		return l.User + ", with a token of usher's"
 	case l.Master != "":
 		return fmt.Sprintf("%s, for %s", l.Master, l.User)
 	case l.Password != "":
 		return l.User + ", with a password of its own"
 	}
-	return l.User + ", with the client's password"
+	return l.User + ", with the client's password or token"
 }

@@ -33,6 +33,7 @@ type house struct {
 	opened   []*openSource
 	chain    account.Chain // of those that are opened
 	masters  account.Chain // … of those whose accounts are masters'
+	tokens   tokens
 	networks limit.Networks
 	policy   *policy.Settings // nil: there is no such service
 	desk     *login.Desk
@@ -58,6 +59,8 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
+	h.tokens = tokens{settings: b.clientTokens(), mints: b.mints}
+	h.desk.Mint = h.mintToken
 	h.networks, h.policy = b.limits(), b.policy()
 	b.listeners(h)
 	b.ident(h)
@@ -109,6 +112,7 @@ func (h *house) authenticate(processors int) error {
 	if len(h.masters) > 0 {
 		h.auth.Masters, h.auth.Separator = h.masters, h.cfg.Auth.MasterSeparator
 	}
+	h.openTokens()
 	h.desk.Verifier = func(c *login.Client) sasl.Verifier {
 		return h.auth.Verifier(c.Query(), c.Terms.Domain)
 	}
@@ -122,6 +126,7 @@ func (h *house) close() {
 	}
 	h.desk.Policy.Close()
 	_ = h.closeSources()
+	h.closeTokens()
 }
 
 func (h *house) closeSources() error { return errors.Join(h.chain.Close(), h.masters.Close()) }

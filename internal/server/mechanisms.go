@@ -36,7 +36,7 @@ func (b *builder) mechanisms() (list []sasl.Mechanism) {
 		key := fmt.Sprintf("auth.mechanisms[%d]", i)
 		m, ok := mechanism(name)
 		if !ok {
-			b.wrong("use some of "+namesOf(those(offerable)), key, "there is no mechanism %q", name)
+			b.wrong("use some of "+namesOf(mechanisms), key, "there is no mechanism %q", name)
 			continue
 		}
 		b.possible(m, key)
@@ -47,7 +47,7 @@ func (b *builder) mechanisms() (list []sasl.Mechanism) {
 
 // forAll tells whether a mechanism works for every account.
 func (b *builder) forAll(m sasl.Mechanism) bool {
-	return showsPassword(m) || m.Proven && b.cfg.TLS.ClientCA != "" && b.some(knowsNames)
+	return showsPassword(m) || (m.Proven && b.cfg.TLS.ClientCA != "" || m.Token && tokensGood(b.cfg.Auth.OAuth2)) && b.some(knowsNames)
 }
 
 // some tells whether there is such a source.
@@ -58,18 +58,17 @@ func (b *builder) some(is func(kind string) bool) bool {
 // knowsNames tells whether a kind of source knows somebody who shows it nothing.
 func knowsNames(kind string) bool { return kind != "http" }
 
-func showsPassword(m sasl.Mechanism) bool { return m.Clear && !showsToken(m) }
-
-func showsToken(m sasl.Mechanism) bool {
-	return m.Name == sasl.OAuthBearer.Name || m.Name == sasl.XOAuth2.Name
-}
+func showsPassword(m sasl.Mechanism) bool { return m.Clear && !m.Token }
 
 // possible tells of a mechanism that was asked for, but can work for nobody.
 func (b *builder) possible(m sasl.Mechanism, key string) {
 	switch {
 	case showsPassword(m):
-	case showsToken(m):
-		b.wrong("leave it out", key, "this version cannot tell whose a token is")
+	case m.Token && !tokensGood(b.cfg.Auth.OAuth2):
+		b.wrong("set issuer or introspection in [auth.oauth2]", key, "%s needs somebody who says whose a token is", m.Name)
+	case m.Token && !b.some(knowsNames):
+		b.wrong("leave it out", key, "%s works for none of these account sources: they want to see a password", m.Name)
+	case m.Token:
 	case m.Proven && b.cfg.TLS.ClientCA == "":
 		b.wrong("set client_ca in [tls]", key, "%s needs certificates of clients, for which nobody asks them", m.Name)
 	case m.Proven && !b.some(knowsNames):
@@ -108,9 +107,6 @@ func namesOf(list []sasl.Mechanism) string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// offerable tells whether clients can use a mechanism in this version.
-func offerable(m sasl.Mechanism) bool { return !showsToken(m) }
 
 // towards tells whether usher can use a mechanism itself. It has no certificate to show.
 func towards(m sasl.Mechanism) bool { return m.Enter != nil && !m.Proven }

@@ -60,6 +60,8 @@ func (s *Server) replace(next *house, opened listeners) {
 	s.keepTickets(next)
 	s.bequeath(old, next)
 	s.keepSalt(next)
+	s.keepTokenKey(next)
+	old.bequeathTokens(next)
 	s.ports.add(opened)
 	s.use(next)
 	s.serve(opened)

@@ -118,6 +118,7 @@ func (s *Server) begin(opened listeners) {
 	s.keepTickets(s.house.Load())
 	s.house.Load().restore(s.log)
 	s.keepSalt(s.house.Load())
+	s.keepTokenKey(s.house.Load())
 	s.use(s.house.Load())
 	s.serve(opened)
 	s.announce()

@@ -28,6 +28,7 @@ import (
 	"usher/internal/session"
 	"usher/internal/systemd"
 	"usher/internal/tickets"
+	"usher/internal/token"
 	"usher/internal/trace"
 )
 
@@ -102,6 +103,7 @@ type builder struct {
 	traces   *trace.Traces
 	log      *slog.Logger
 	mistakes config.Mistakes
+	mints    map[string]*token.Mint // by backend
 }
 
 func (b *builder) wrong(remedy, key, what string, args ...any) {

@@ -35,6 +35,7 @@ type Session struct {
 	Target   string         // "east/192.0.2.7:143"
 	TLS      string         // of the client's connection: "TLSv1.3", or "no"
 	Since    time.Time      // when its server was reached
+	Until    time.Time      `json:",omitzero"` // when it must end, as what proved the client does not hold for longer; zero: it need not
 	Front    *Front         `json:",omitzero"` // that the client came by; nil: none
 	Near     netip.AddrPort `json:",omitzero"` // of the connection to the server: our end
 	Far      netip.AddrPort `json:",omitzero"` // and the server's

@@ -204,11 +204,11 @@ func mechanisms(t *testing.T, names []string) (list []sasl.Mechanism) {
 }
 
 // whose is the provider of tokens.
-func (s *stage) whose(_ context.Context, token string) ([]string, error) {
+func (s *stage) whose(_ context.Context, token string) ([]string, time.Time, error) {
 	if name, ok := s.tokens[token]; ok {
-		return []string{name}, nil
+		return []string{name}, time.Time{}, nil
 	}
-	return nil, &sasl.TokenRefusal{Scope: "mail", Err: fmt.Errorf("%w: this token is nobody's", account.ErrRefused)}
+	return nil, time.Time{}, &sasl.TokenRefusal{Scope: "mail", Err: fmt.Errorf("%w: this token is nobody's", account.ErrRefused)}
 }
 
 // fields reads FIELD=VALUE words; "+" stands for a blank.

@@ -1,0 +1,71 @@
+package login
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"usher/internal/relay"
+	"usher/internal/session"
+)
+
+// An absent relay has a session only some time after it is asked about it.
+type absent struct {
+	relay.Engine
+	mu   sync.Mutex
+	from time.Time
+	why  []relay.Ending
+}
+
+// tried are the reasons for which sessions were to be ended so far.
+func (a *absent) tried() []relay.Ending {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.why
+}
+
+func (a *absent) Kick(_ uint64, why relay.Ending) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.why = append(a.why, why)
+	return time.Now().After(a.from)
+}
+
+func TestASessionEndsWhenItsTimeIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &absent{}
+		d := &Desk{Relay: a}
+		defer d.expire(&session.Session{Until: time.Now().Add(time.Hour)})()
+		defer d.expire(&session.Session{})()
+		time.Sleep(59 * time.Minute)
+		if len(a.tried()) > 0 {
+			t.Error("it ends too early")
+		}
+		time.Sleep(2 * time.Hour)
+		if len(a.tried()) != 1 || a.tried()[0] != relay.Expired {
+			t.Errorf("it was ended for %q", a.tried())
+		}
+	})
+}
+
+// It may be on its way to another process, and come back.
+func TestASessionThatIsInNoRelayIsEndedLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &absent{from: time.Now().Add(5500 * time.Millisecond)}
+		forget := (&Desk{Relay: a}).expire(&session.Session{Until: time.Now().Add(-time.Second)})
+		time.Sleep(time.Hour)
+		if len(a.tried()) != 7 {
+			t.Errorf("it was tried %d times", len(a.tried()))
+		}
+		forget()
+		never := &absent{from: time.Now().Add(24 * time.Hour)}
+		forget = (&Desk{Relay: never}).expire(&session.Session{Until: time.Now()})
+		time.Sleep(time.Millisecond)
+		forget()
+		time.Sleep(time.Hour)
+		if len(never.tried()) != 1 {
+			t.Errorf("after its end it was tried %d times", len(never.tried()))
+		}
+	})
+}
