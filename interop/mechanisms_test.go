@@ -6,11 +6,13 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"usher/internal/dovecot"
 	"usher/internal/sasl"
+	"usher/internal/token/tokentest"
 )
 
 // named are all mechanisms that a configuration can name.
@@ -37,6 +39,7 @@ func waysIn() []wayIn {
 		{"with the account's pass", "east", own, account{"pass": annSecret}},
 		{"with the account's master", "east", own, account{"master": "boss", "pass": "boss' secret"}},
 		{"with the backend's master", "boss", own, nil},
+		{"with a token of usher's", "minted", own, nil},
 	}
 }
 
@@ -55,20 +58,23 @@ func stored(t testing.TB, clear string) map[string]string {
 
 // can tells whether a password in this form is good for a mechanism.
 func (w mechanismWay) can(scheme string) bool {
-	return w.shows() || w.name == "EXTERNAL" || scheme == "PLAIN" || strings.TrimSuffix(w.name, "-PLUS") == scheme
+	return w.shows() || w.name == "EXTERNAL" || slices.Contains(tokenWays, w) || scheme == "PLAIN" || strings.TrimSuffix(w.name, "-PLUS") == scheme
 }
 
 // Whatever the mechanism, the protocol, the form of the password and the way to the
 // backend are: the client is in its mailbox, or the mechanism is none for this account.
 func TestEveryMechanismComesToEveryBackend(t *testing.T) {
 	s := newStore(t, "east", dovecot.Options{Master: map[string]string{"boss": "boss' secret"}})
+	minted := newStore(t, "east", dovecot.Options{Tokens: true, TokenSet: "issuers = usher.example.org\nclient_id = minted\n"})
+	provider := tokentest.New(t)
 	secret := filepath.Join(t.TempDir(), "master")
 	write(t, secret, "boss' secret\n")
 	for _, in := range waysIn() {
 		t.Run(in.name, func(t *testing.T) {
 			t.Parallel()
 			people := peopleOf(t, in)
-			all := setup{config: quick + named + store("east", s, "none") + store("boss", s, "starttls", `login = { as = "master", name = "boss", password_file = "`+secret+`" }`)}
+			all := setup{config: quick + strings.Replace(named, `"EXTERNAL"`, `"OAUTHBEARER", "XOAUTH2", "EXTERNAL"`, 1) + trusting(provider) +
+				store("minted", minted, "none", `login = { as = "token", issuer = "usher.example.org" }`) + store("east", s, "none") + store("boss", s, "starttls", `login = { as = "master", name = "boss", password_file = "`+secret+`" }`)}
 			authorities := filepath.Join(t.TempDir(), "authorities")
 			var text []byte
 			for _, one := range people {
@@ -78,11 +84,15 @@ func TestEveryMechanismComesToEveryBackend(t *testing.T) {
 			write(t, authorities, string(text))
 			all.tls = fmt.Sprintf("client_ca = %q\nexternal_name = \"cn\"", authorities)
 			p := start(t, all)
+			p.command("token", "key", "--backend", "minted", "--dovecot", minted.Keys())
 			for _, one := range people {
 				t.Run(one.scheme, func(t *testing.T) {
 					for _, protocol := range protocols {
 						for _, w := range mechanismWays {
 							one.try(t, p, protocol, w, in.password)
+						}
+						for _, w := range tokenWays {
+							one.try(t, p, protocol, w, provider.Token(one.account["user"], nil))
 						}
 					}
 				})
@@ -145,7 +155,7 @@ func (one person) try(t *testing.T, p *proxy, protocol string, w mechanismWay, p
 	if w.name == "EXTERNAL" {
 		return
 	}
-	if answer := p.secureClient(t, protocol, nil).prove(w, one.account["user"], "another secret"); answer != denied[protocol] {
+	if answer := p.secureClient(t, protocol, nil).prove(w, one.account["user"], "another-secret"); answer != denied[protocol] {
 		t.Errorf("%s %s with a wrong password: %q", protocol, w.name, answer)
 	}
 }
