@@ -234,6 +234,12 @@ type Backend struct {
 	// File of the certificates that may sign the backend's own, PEM. "" means
 	// those that the system trusts.
 	CA Path `toml:"ca"`
+	// File of usher's own certificate towards the backend, PEM, with all that lie between
+	// it and the authority that the backend trusts. With login = { mechanism = "EXTERNAL" }
+	// it proves who usher is, and no password goes to the backend.
+	Cert Path `toml:"cert"`
+	// File of its key, PEM.
+	Key Path `toml:"key"`
 	// Whether the backend's certificate must be right. With false anybody on the
 	// way can read and change everything.
 	// Default: true.
@@ -290,7 +296,7 @@ type Login struct {
 	// With as = "token": what the tokens allow (scope), words with blanks between them.
 	Scope string `toml:"scope"`
 	// SASL mechanism towards the backend: PLAIN, LOGIN, CRAM-MD5, SCRAM-SHA-256 and their
-	// kin; OAUTHBEARER and XOAUTH2 show the token, or, where there is none, the password as
+	// kin; EXTERNAL shows cert, and says for whom; OAUTHBEARER and XOAUTH2 show the token, or, where there is none, the password as
 	// if it was one. "" takes what fits.
 	Mechanism string `toml:"mechanism"`
 }

@@ -97,8 +97,7 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 		a.client.onward = a.forward()
 	}
 	if (l.Password != "" || l.Token) && !a.who.Proven {
-		return t, Misconfiguration(
-			"nobody checks the password of %q: the account has none, and usher has its own way in to %s", a.who.Account.Name, s)
+		return t, unproven(a.who.Account.Name, s)
 	}
 	if l.Password != "" {
 		t.Password, t.Token = l.Password, ""
@@ -114,6 +113,9 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 	if err := a.choose(&t, s); err != nil {
 		return t, err
 	}
+	if t.Mechanism != nil && t.Mechanism.Proven && !a.who.Proven {
+		return t, unproven(a.who.Account.Name, s)
+	}
 	if !t.shows() {
 		return t, Misconfiguration("%q has proved who it is without showing its password, and usher has none for %s: "+
 			"keep the account's password as {PLAIN}, give it the field pass, let a master or a token of usher's log in "+
@@ -121,6 +123,10 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 			"or leave such mechanisms out of [auth] mechanisms", a.who.Account.Name, s, s.Backend)
 	}
 	return t, nil
+}
+
+func unproven(name string, s route.Stop) error {
+	return Misconfiguration("nobody checks the password of %q: the account has none, and usher has its own way in to %s", name, s)
 }
 
 // choose takes the mechanism that the account or the backend wants.
@@ -131,6 +137,9 @@ func (a *Admission) choose(t *Ticket, s route.Stop) error {
 	}
 	for _, m := range a.desk.Towards {
 		if strings.EqualFold(m.Name, l.Mechanism) && m.Enter != nil && (m.Authz || l.Master == "") { // Dovecot's proxy_mech is in small letters
+			if m.Proven && !s.ShowsCertificate() {
+				return Misconfiguration("towards %s: usher has no certificate for %s: set cert and key in [backend.%s]", s, m.Name, s.Backend)
+			}
 			t.Mechanism = &m
 			return nil
 		}

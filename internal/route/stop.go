@@ -69,6 +69,11 @@ func (s Stop) ClientConfig() *tls.Config {
 	return c
 }
 
+// ShowsCertificate tells whether the server can see a certificate of usher's.
+func (s Stop) ShowsCertificate() bool {
+	return s.TLS != account.TLSNone && s.Config != nil && s.Config.GetClientCertificate != nil
+}
+
 // Login says as whom to log in.
 type Login struct {
 	User      string // the account's name towards the backend

@@ -202,6 +202,9 @@ func (b *builder) backend(key string, c config.Backend) route.Backend {
 	if c.Login.Mechanism != "" && (!ok || !towards(m)) {
 		b.wrong("leave it out, or use one of "+namesOf(those(towards)), key+".login.mechanism", "there is no mechanism %q", c.Login.Mechanism)
 	}
+	if m.Proven && (c.Cert == "" || c.Login.As != "user") {
+		b.wrong("set cert and key, and as = \"user\"", key+".login.mechanism", "by %s the backend sees usher's own certificate, and nothing else", m.Name)
+	}
 	switch c.Login.As {
 	case "token":
 		b.mintsFor(&r, key, c.Login, m)
@@ -233,7 +236,23 @@ func (b *builder) backendTLS(key string, c config.Backend) *tls.Config {
 	if c.CA != "" {
 		t.RootCAs = b.authorities(key+".ca", string(c.CA))
 	}
+	if c.Cert != "" || c.Key != "" {
+		t.GetClientCertificate = b.ownCertificate(key, c)
+		t.ClientSessionCache = nil // OpenSSL ends a resumed session of a client that it must know, unless the server cares for that; Dovecot 2.3 does not
+	}
 	return t
+}
+
+// ownCertificate is what a backend is shown that asks for it.
+func (b *builder) ownCertificate(key string, c config.Backend) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	if c.TLS == "none" {
+		b.wrong("choose another tls", key+".cert", "a certificate is shown under TLS only")
+	}
+	own := &certificates{log: b.log, now: time.Now}
+	if err := own.add(string(c.Cert), string(c.Key)); err != nil {
+		b.wrong("check that cert and key are both given, are PEM, belong together and may be read by usher", key+".cert", "%v", err)
+	}
+	return func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.current()[0], nil }
 }
 
 func (b *builder) rule(key string, c config.Route, t *route.Table) route.Rule {

@@ -108,8 +108,8 @@ func namesOf(list []sasl.Mechanism) string {
 	return strings.Join(names, ", ")
 }
 
-// towards tells whether usher can use a mechanism itself. It has no certificate to show.
-func towards(m sasl.Mechanism) bool { return m.Enter != nil && !m.Proven }
+// towards tells whether usher can use a mechanism itself.
+func towards(m sasl.Mechanism) bool { return m.Enter != nil }
 
 // letters are the words of username_case.
 var letters = map[string]auth.Letters{"keep": auth.KeepLetters, "lower": auth.LowerLetters, "precis": auth.PrecisLetters}
