@@ -18,8 +18,7 @@ check: fmt vet lint unit
 
 packages:
 	@scripts/packages
-	@scripts/courier
-	@scripts/crowdsec
+	@scripts/aside
 
 fmt:
 	@files=$$($(TOOL) gofumpt -l .); test -z "$$files" || { echo "not formatted (run: make format):"; echo "$$files"; exit 1; }

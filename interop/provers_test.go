@@ -29,6 +29,18 @@ func TestStockClientsProveThemselves(t *testing.T) {
 		p.gsasl(t, "wrong secret", false, "-m", "SCRAM-SHA-256")
 		p.gsasl(t, "wrong secret", false, "-m", "CRAM-MD5")
 	})
+	t.Run("Cyrus", func(t *testing.T) {
+		for _, protocol := range protocols {
+			for _, m := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"} {
+				for _, security := range [][]string{{protocol}, {protocol, "-t", ""}, {protocol + "s", "-s"}} {
+					t.Run(fmt.Sprint(security, m), func(t *testing.T) {
+						p.cyrus(t, security, m, annSecret, true)
+						p.cyrus(t, security, m, "wrong secret", false)
+					})
+				}
+			}
+		}
+	})
 	t.Run("curl", func(t *testing.T) {
 		for _, c := range p.provingCurls(cert, key) {
 			t.Run(strings.Join(c, " "), func(t *testing.T) {
@@ -84,6 +96,19 @@ func (p *proxy) gsasl(t *testing.T, password string, letIn bool, args ...string)
 	c.Stdin = strings.NewReader(". LOGOUT\n")
 	out, err := c.CombinedOutput()
 	if in := strings.Contains(string(out), "Client authentication finished (server trusted)"); in != letIn {
+		t.Errorf("%s: let in %v, %v\n%s", c, in, err, out)
+	}
+}
+
+// cyrus is imtest or pop3test.
+func (p *proxy) cyrus(t *testing.T, security []string, mechanism, password string, letIn bool) {
+	t.Helper()
+	port, protocol := p.port(security[0]), strings.TrimSuffix(security[0], "s")
+	args := append(security[1:], "-m", mechanism, "-a", ann, "-u", ann, "-w", password, "-p", port, "localhost")
+	c := need.Cyrus(t, map[string]string{"imap": "imtest", "pop3": "pop3test"}[protocol], args...)
+	c.Stdin = strings.NewReader(map[string]string{"imap": ". LOGOUT\r\n", "pop3": "QUIT\r\n"}[protocol])
+	out, err := c.CombinedOutput()
+	if in := strings.Contains(string(out), "\nAuthenticated.\n"); in != letIn {
 		t.Errorf("%s: let in %v, %v\n%s", c, in, err, out)
 	}
 }

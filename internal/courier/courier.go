@@ -2,7 +2,7 @@
 // tests import it.
 //
 // Read Start first. Which modules it has, and their rc files, is up to the test;
-// scripts/courier has unpacked all of them.
+// scripts/aside has unpacked all of them.
 package courier
 
 import (

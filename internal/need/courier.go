@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Courier returns the folder into which scripts/courier has unpacked Courier's
+// Courier returns the folder into which scripts/aside has unpacked Courier's
 // authentication library: usr/sbin/userdb, usr/lib/courier/courier-authlib/authdaemond,
 // etc/courier/authldaprc, … It skips a test that cannot have it, except in CI.
 //
