@@ -79,6 +79,11 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`5:38: auth.mechanisms[2]: SCRAM-SHA-1-PLUS works for none of these account sources: they tell no passwords: leave it out`,
 			`5:58: auth.mechanisms[3]: CRAM-MD5 works for none of these account sources: they tell no passwords: leave it out`,
 		}},
+		{"a certificate towards backends", imapOnly + "[backend.east]\naddr = ['mail']\nlogin = { mechanism = 'external' }\n[backend.west]\naddr = ['mail']\ncert = 'gone.pem'\n", []string{
+			`6:23: backend.east.login.mechanism: by EXTERNAL the backend sees usher's own certificate, and nothing else: set cert and key, and as = "user"`,
+			`9:8: backend.west.cert: a certificate is shown under TLS only: choose another tls`,
+			`9:8: backend.west.cert: stat DIR/gone.pem: no such file or directory: check that cert and key are both given, are PEM, belong together and may be read by usher`,
+		}},
 		{"masters", imapOnly + "[auth]\nmaster_separator = '*'\n[[accounts]]\ntype = 'any'\n[backend.default]\naddr = ['mail']\n", []string{
 			`5:20: auth.master_separator: there are no masters: set master = true in the [[accounts]] block that has the masters`,
 		}},
@@ -115,7 +120,7 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`9:9: backend.east.login: a master has a name and a password: add name and password_file`,
 			`9:38: backend.east.login.mechanism: LOGIN cannot say for whom a master logs in: leave mechanism out, or set separator`,
 			`11:6: backend.west.ca: DIR/key.pem holds no certificate: give a PEM file of certificates`,
-			`12:23: backend.west.login.mechanism: there is no mechanism "NTLM": leave it out, or use one of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-SHA256, CRAM-SHA1, CRAM-MD5, OAUTHBEARER, XOAUTH2, PLAIN, LOGIN`,
+			`12:23: backend.west.login.mechanism: there is no mechanism "NTLM": leave it out, or use one of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-SHA256, CRAM-SHA1, CRAM-MD5, EXTERNAL, OAUTHBEARER, XOAUTH2, PLAIN, LOGIN`,
 		}},
 		{"routes", imapOnly + "[[route]]\nto = 'east'\n[[route]]\nto = 'refuse'\nwhen = { network = '192.0.2' }\n[[route]]\nto = 'empty'\n[backend.empty]\n[[route]]\nto = 'default'\n", []string{
 			`5:6: route[0].to: there is no backend "east": use account, refuse or the name of a [backend.NAME]`,
