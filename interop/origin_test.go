@@ -200,24 +200,32 @@ passdb {
 type counter struct {
 	addr string
 	n    atomic.Int64
+	to   chan string // where connections go, once it is known
 }
 
-// count listens, and passes on to where to leads, which may become known later.
-func count(t *testing.T, to func() string) *counter {
+// leadsTo says where connections go.
+func (c *counter) leadsTo(addr string) { c.to <- addr }
+
+// count listens, and passes on to where leadsTo says.
+func count(t *testing.T) *counter {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
-	c := &counter{addr: ln.Addr().String()}
+	c := &counter{addr: ln.Addr().String(), to: make(chan string, 1)}
 	go func() {
+		to := ""
 		for {
 			near, err := ln.Accept()
 			if err != nil {
 				return
 			}
 			c.n.Add(1)
-			far, err := net.Dial("tcp", to())
+			if to == "" {
+				to = <-c.to
+			}
+			far, err := net.Dial("tcp", to)
 			if err != nil {
 				_ = near.Close()
 				continue
@@ -244,9 +252,7 @@ func TestTwoUshersThatPointAtEachOtherEndIt(t *testing.T) {
 }
 
 func circle(t *testing.T, protocol string, trusted, anybody bool) {
-	var first, second *proxy
-	toFirst := count(t, func() string { return first.addrs[protocol] })
-	toSecond := count(t, func() string { return second.addrs[protocol] })
+	toFirst, toSecond := count(t), count(t)
 	usher := func(next *counter) *proxy {
 		s := setup{config: fmt.Sprintf("[backend.default]\naddr = [%q, %q]\ntrusted = %v\n", next.addr, next.addr, trusted)}
 		if trusted {
@@ -259,7 +265,9 @@ func circle(t *testing.T, protocol string, trusted, anybody bool) {
 		}
 		return start(t, s)
 	}
-	first, second = usher(toSecond), usher(toFirst)
+	first, second := usher(toSecond), usher(toFirst)
+	toFirst.leadsTo(first.addrs[protocol])
+	toSecond.leadsTo(second.addrs[protocol])
 	c := first.client(t, protocol, "none")
 	began := time.Now()
 	if answer := c.login(ann, annSecret); answer != unavailable[protocol] {
@@ -282,8 +290,7 @@ func circle(t *testing.T, protocol string, trusted, anybody bool) {
 func TestADovecotAndAnUsherThatPointAtEachOtherEndIt(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(protocol, func(t *testing.T) {
-			var p *proxy
-			back := count(t, func() string { return p.addrs[protocol] })
+			back := count(t)
 			_, port, _ := net.SplitHostPort(back.addr)
 			d := dovecot.Start(t, dovecot.Options{Users: map[string]string{}, Extra: fmt.Sprintf(`
 login_trusted_networks = 127.0.0.0/8
@@ -292,11 +299,13 @@ passdb {
   args = proxy=y host=127.0.0.1 port=%s nopassword=y
 }
 `, port)})
-			forth := count(t, func() string { return map[string]string{"imap": d.IMAP, "pop3": d.POP3}[protocol] })
-			p = start(t, setup{
+			forth := count(t)
+			forth.leadsTo(map[string]string{"imap": d.IMAP, "pop3": d.POP3}[protocol])
+			p := start(t, setup{
 				listen: trustLocal,
 				config: fmt.Sprintf("[backend.default]\naddr = [%q]\ntrusted = true\n[[accounts]]\ntype = \"any\"\n", forth.addr),
 			})
+			back.leadsTo(p.addrs[protocol])
 			c := p.client(t, protocol, "none")
 			if answer := c.login(ann, annSecret); isOK(answer) {
 				t.Errorf("the client hears %q", answer)
