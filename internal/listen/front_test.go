@@ -103,6 +103,7 @@ func TestClientsOfATrustedProxyAreCountedByTheirOwnAddress(t *testing.T) {
 		for _, v := range []*visitor{first, second} {
 			_, _ = v.in.ReadString('\n')
 			_ = v.say(tell)
+			synctest.Wait() // one after the other
 		}
 		_, _ = first.in.ReadString('\n')
 		if got := second.rest(); got != h.service.Protocol.Info().Full+"\r\n" {

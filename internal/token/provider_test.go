@@ -120,7 +120,10 @@ func TestAnOutageIsNotAWrongToken(t *testing.T) {
 			t.Parallel()
 			p := tokentest.New(t)
 			s := settings(t, p)
-			s.Timeout = 300 * time.Millisecond
+			s.Timeout = 10 * time.Second
+			if name == "never ends" || name == "frozen" {
+				s.Timeout = 300 * time.Millisecond
+			}
 			local := open(t, s)
 			s.Introspect, s.ClientID, s.ClientSecret = p.Introspect, p.ID, p.Secret
 			asking := open(t, s)
@@ -128,7 +131,7 @@ func TestAnOutageIsNotAWrongToken(t *testing.T) {
 			began := time.Now()
 			isUnknown(t, local, p.Token(ann, nil), x.why)
 			isUnknown(t, asking, p.Opaque(p.Claims(ann, nil)), x.why)
-			if took := time.Since(began); took > 4*time.Second {
+			if took := time.Since(began); took > 9*time.Second {
 				t.Errorf("it took %v", took)
 			}
 		})
