@@ -50,6 +50,7 @@ type Admission struct {
 	asked   time.Time // when the client had shown its password: what it took before is its own affair
 	begun   bool      // the client has shown its password, which may be looked at
 	shown   string    // … until it is known whether it was right
+	awaits  bool      // a proof, for which keys were made
 	try     penalty.Try
 	told    *policy.Login // nil: the policy service has not been asked
 	who     sasl.Identity

@@ -61,6 +61,7 @@ type Client struct {
 
 	bad         int  // commands in bad form
 	said, empty int  // commands, and those of them that say nothing
+	left        int  // challenges that it has not answered
 	unwelcome   bool // it has failed too often, and is to go
 }
 

@@ -38,7 +38,7 @@ func (a *Admission) begin(ctx context.Context, name, shown string) (err error) {
 // stranger could have been told so at the earliest.
 func (a *Admission) judge(err error) (open time.Time) {
 	switch {
-	case ReasonOf(err) == BadLogin:
+	case ReasonOf(err) == BadLogin, a.leaves():
 		open = a.try.Wrong(a.shown)
 	case err == nil || a.who.Proven:
 		a.try.Right()
@@ -47,6 +47,17 @@ func (a *Admission) judge(err error) (open time.Time) {
 	}
 	a.shown = ""
 	return open
+}
+
+// leaves tells whether the client has once more asked for a challenge that cost us a slow
+// hash, and not answered it: else such a hash could be had for nothing, again and again.
+// Once is for those who find that they cannot answer, and show the password instead.
+func (a *Admission) leaves() bool {
+	if !a.awaits {
+		return false
+	}
+	a.client.left++
+	return a.client.left > 1
 }
 
 // heldBack is the error of a try that was not looked at.

@@ -76,6 +76,7 @@ func (v verifier) SCRAM(ctx context.Context, hash, authz, authn string) (p sasl.
 		p, err = v.Verifier.SCRAM(ctx, hash, authz, authn)
 		return err
 	})
+	v.admission.awaits = err == nil
 	return prover{p, v}, err
 }
 
@@ -87,6 +88,7 @@ type prover struct {
 
 // Prove implements sasl.Prover.
 func (p prover) Prove(ctx context.Context, messages string, proof []byte) (id sasl.Identity, own []byte, err error) {
+	p.verifier.admission.awaits = false
 	err = p.verifier.decide(ctx, "", "", func(ctx context.Context) error {
 		id, own, err = p.Prover.Prove(ctx, messages, proof)
 		return err
