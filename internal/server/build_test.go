@@ -150,6 +150,9 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 		{"tokens of nobody", imapOnly + "[auth.oauth2]\naudience = ['mail']\n", []string{
 			`4:7: auth.oauth2: nobody says which tokens are good: set issuer, or introspection`,
 		}},
+		{"a provider with a password", imapOnly + "[auth.oauth2]\nintrospection = 'https://usher:secret@login.example.org/'\n", []string{
+			`5:17: auth.oauth2.introspection: "***" is no URL of a provider: write it as "https://login.example.org"`,
+		}},
 		{"tokens that are asked about", imapOnly + "[auth.oauth2]\nintrospection = 'login.example.org'\nkeys = 'keys.pem'\n", []string{
 			`5:17: auth.oauth2.introspection: "login.example.org" is no URL of a provider: write it as "https://login.example.org"`,
 			`6:8: auth.oauth2.keys: with introspection tokens are not checked here: keep one of the two`,

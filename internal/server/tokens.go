@@ -78,6 +78,9 @@ func (b *builder) provider(o config.OAuth2) {
 func (b *builder) url(key, text string) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		if strings.Contains(text, "@") { // before it there may be a password
+			text = "***"
+		}
 		b.wrong("write it as \"https://login.example.org\"", key, "%.80q is no URL of a provider", text)
 		return
 	}
