@@ -55,6 +55,17 @@ func (b *builder) some(is func(kind string) bool) bool {
 	return slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return is(a.Type) })
 }
 
+// hasTLS tells whether any client may be under TLS.
+func (b *builder) hasTLS() bool {
+	return slices.ContainsFunc(b.cfg.Listen, func(l config.Listen) bool { return l.TLS != "none" })
+}
+
+// provesSome tells whether anybody is known to be who he says before a server is asked.
+func (b *builder) provesSome() bool {
+	return b.cfg.TLS.ClientCA != "" || tokensGood(b.cfg.Auth.OAuth2) ||
+		slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return a.Type != "any" || a.Set["password"] != "" })
+}
+
 // someUsers tells whether there is such a source of those who log in as themselves.
 func (b *builder) someUsers(is func(kind string) bool) bool {
 	return slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return !a.Master && is(a.Type) })
@@ -78,10 +89,12 @@ func (b *builder) possible(m sasl.Mechanism, key string) {
 		b.wrong("set client_ca in [tls]", key, "%s needs certificates of clients, for which nobody asks them", m.Name)
 	case m.Proven && !b.someUsers(knowsNames):
 		b.wrong("leave it out", key, "%s works for none of these account sources: they want to see a password", m.Name)
+	case m.Proven && !b.hasTLS():
+		b.wrong("leave it out, or choose another tls in [[listen]]", key, "%s needs TLS, which no listener has", m.Name)
 	case m.Proven:
 	case !b.some(func(kind string) bool { return can(kind, m) }):
 		b.wrong("leave it out", key, "%s works for none of these account sources: they tell no passwords", m.Name)
-	case m.Bound && !slices.ContainsFunc(b.cfg.Listen, func(l config.Listen) bool { return l.TLS != "none" }):
+	case m.Bound && !b.hasTLS():
 		b.wrong("leave it out, or choose another tls in [[listen]]", key, "%s is bound to TLS, which no listener has", m.Name)
 	}
 }

@@ -57,6 +57,9 @@ func (b *builder) provider(o config.OAuth2) {
 	if o.Timeout == 0 {
 		b.wrong("leave it out, or write \"5s\"", key+"timeout", "somebody must wait for the provider")
 	}
+	if o.Claim == "" {
+		b.wrong("leave it out, or write \"email\"", key+"claim", "nobody knows whose a token is")
+	}
 	if o.Introspection != "" {
 		b.url(key+"introspection", o.Introspection)
 		if o.Keys != "" {
