@@ -23,7 +23,7 @@ type Desk struct {
 	Mechanisms   []sasl.Mechanism // that clients may use, the preferred first
 	Towards      []sasl.Mechanism // that may be used towards backends
 	Verifier     func(*Client) sasl.Verifier
-	Name         func(c *Client, name string) string // whole, as the client means it; nil: as it is
+	Name         func(c *Client, authz, name string) string // whole, of one who acts for authz, or for itself; nil: as it is
 	Limits       *limit.Limits
 	Penalties    *penalty.Penalties
 	Policy       *policy.Service // nil: nobody else is asked whether somebody may log in

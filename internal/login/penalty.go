@@ -11,7 +11,7 @@ import (
 )
 
 // begin waits out what is held against the client's network or against the name that
-// it claims, before anything is looked at. shown is what it shows to prove itself if
+// it claims, whole, before anything is looked at. shown is what it shows to prove itself if
 // that is the same each time, else "". Only the first question of a mechanism waits.
 func (a *Admission) begin(ctx context.Context, name, shown string) (err error) {
 	d, c := a.desk, a.client
@@ -20,9 +20,6 @@ func (a *Admission) begin(ctx context.Context, name, shown string) (err error) {
 		return nil
 	}
 	a.begun, a.shown = true, shown
-	if d.Name != nil {
-		name = d.Name(c, name)
-	}
 	if network, exempt := d.Limits.Network(c.Remote.Addr()); !exempt {
 		a.try, err = d.Penalties.Begin(c.staying(ctx), network, name, func() { _ = c.Conn.Flush() })
 	}

@@ -134,7 +134,7 @@ func TestExemptNetworksHaveNoPenalties(t *testing.T) {
 // Names count as the client means them, so that they cannot be guessed about twice.
 func TestPenaltiesAreForWholeNames(t *testing.T) {
 	inSiege(t, func(t *testing.T, s *siege) {
-		s.desk.Name = func(_ *login.Client, name string) string { return name + "@example.org" }
+		s.desk.Name = func(_ *login.Client, _, name string) string { return name + "@example.org" }
 		_ = s.login(t.Context(), somewhere, "Ann", "wrong")
 		list := s.desk.Penalties.List()
 		if len(list) != 2 || list[1].User != "ann@example.org" {
