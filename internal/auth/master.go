@@ -78,9 +78,10 @@ func (v verifier) ownersAccount(ctx context.Context, master string) (id sasl.Ide
 
 func refused(why string) error { return fmt.Errorf("%w: %s", account.ErrRefused, why) }
 
-// Named is the name of the one who proves itself by what is written, whole.
-func (a *Auth) Named(written, domain string) string {
-	v, own := a.Verifier(account.Query{}, domain).(verifier).acting("", written)
+// Named is the name of the one who proves itself by what is written, to act for authz or
+// for itself, whole.
+func (a *Auth) Named(authz, written, domain string) string {
+	v, own := a.Verifier(account.Query{}, domain).(verifier).acting(authz, written)
 	name, _ := v.name(own)
 	return name
 }

@@ -112,9 +112,12 @@ func TestAMasterNeedsAPasswordThatSomebodyChecks(t *testing.T) {
 // Guesses are held against the one whose password is guessed.
 func TestAMasterIsNamedByItsOwnName(t *testing.T) {
 	a := withMasters("*")
-	for written, want := range map[string]string{"ann*boss": "boss", "ann": "ann@example.org", "boss": "boss@example.org"} {
-		if got := a.Named(written, "example.org"); got != want {
-			t.Errorf("%q is %q, want %q", written, got, want)
+	for says, want := range map[[2]string]string{
+		{"", "ann*boss"}: "boss", {"", "ann"}: "ann@example.org", {"", "boss"}: "boss@example.org", // a user may be called so, too
+		{"ann", "boss"}: "boss", {"ann", "ann*boss"}: "boss", {"boss", "boss@example.org"}: "boss@example.org",
+	} {
+		if got := a.Named(says[0], says[1], "example.org"); got != want {
+			t.Errorf("%q is %q, want %q", says, got, want)
 		}
 	}
 }

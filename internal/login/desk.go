@@ -23,7 +23,7 @@ type Desk struct {
 	Mechanisms   []sasl.Mechanism // that clients may use, the preferred first
 	Towards      []sasl.Mechanism // that may be used towards backends
 	Verifier     func(*Client) sasl.Verifier
-	Name         func(c *Client, name string) string // whole, as the client means it; nil: as it is
+	Name         func(c *Client, authz, name string) string // whole, of one who acts for authz, or for itself; nil: as it is
 	Limits       *limit.Limits
 	Penalties    *penalty.Penalties
 	Policy       *policy.Service // nil: nobody else is asked whether somebody may log in
@@ -50,6 +50,7 @@ type Admission struct {
 	asked   time.Time // when the client had shown its password: what it took before is its own affair
 	begun   bool      // the client has shown its password, which may be looked at
 	shown   string    // … until it is known whether it was right
+	awaits  bool      // a proof, for which keys were made
 	try     penalty.Try
 	told    *policy.Login // nil: the policy service has not been asked
 	who     sasl.Identity

@@ -59,9 +59,11 @@ type Client struct {
 	// Record is what a trace writes down; nil: none is on.
 	Record *trace.Record
 
-	bad         int  // commands in bad form
-	said, empty int  // commands, and those of them that say nothing
-	unwelcome   bool // it has failed too often, and is to go
+	bad         int    // commands in bad form
+	said, empty int    // commands, and those of them that say nothing
+	left        int    // challenges that it has not answered
+	proof       *proof // of the certificate that it has shown; nil: nobody has looked
+	unwelcome   bool   // it has failed too often, and is to go
 }
 
 // staying is ctx, or what ends sooner.

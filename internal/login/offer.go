@@ -63,7 +63,17 @@ func (c *Client) who() ([]string, error) {
 	if c.Terms.Who == nil || state == nil || len(state.PeerCertificates) == 0 {
 		return nil, errNoCertificate
 	}
-	return c.Terms.Who(state.PeerCertificates)
+	if c.proof == nil { // it is the same all the time, and costly to find out
+		names, err := c.Terms.Who(state.PeerCertificates)
+		c.proof = &proof{names, err}
+	}
+	return c.proof.names, c.proof.err
+}
+
+// A proof is whom a certificate names, or why it names nobody.
+type proof struct {
+	names []string
+	err   error
 }
 
 // Channel is what mechanisms must know of a client's connection.

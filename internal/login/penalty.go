@@ -11,7 +11,7 @@ import (
 )
 
 // begin waits out what is held against the client's network or against the name that
-// it claims, before anything is looked at. shown is what it shows to prove itself if
+// it claims, whole, before anything is looked at. shown is what it shows to prove itself if
 // that is the same each time, else "". Only the first question of a mechanism waits.
 func (a *Admission) begin(ctx context.Context, name, shown string) (err error) {
 	d, c := a.desk, a.client
@@ -20,9 +20,6 @@ func (a *Admission) begin(ctx context.Context, name, shown string) (err error) {
 		return nil
 	}
 	a.begun, a.shown = true, shown
-	if d.Name != nil {
-		name = d.Name(c, name)
-	}
 	if network, exempt := d.Limits.Network(c.Remote.Addr()); !exempt {
 		a.try, err = d.Penalties.Begin(c.staying(ctx), network, name, func() { _ = c.Conn.Flush() })
 	}
@@ -38,7 +35,7 @@ func (a *Admission) begin(ctx context.Context, name, shown string) (err error) {
 // stranger could have been told so at the earliest.
 func (a *Admission) judge(err error) (open time.Time) {
 	switch {
-	case ReasonOf(err) == BadLogin:
+	case ReasonOf(err) == BadLogin, a.leaves():
 		open = a.try.Wrong(a.shown)
 	case err == nil || a.who.Proven:
 		a.try.Right()
@@ -47,6 +44,17 @@ func (a *Admission) judge(err error) (open time.Time) {
 	}
 	a.shown = ""
 	return open
+}
+
+// leaves tells whether the client has once more asked for a challenge that cost us a slow
+// hash, and not answered it: else such a hash could be had for nothing, again and again.
+// Once is for those who find that they cannot answer, and show the password instead.
+func (a *Admission) leaves() bool {
+	if !a.awaits {
+		return false
+	}
+	a.client.left++
+	return a.client.left > 1
 }
 
 // heldBack is the error of a try that was not looked at.

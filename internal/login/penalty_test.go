@@ -2,6 +2,7 @@ package login_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"usher/internal/relay"
 	"usher/internal/sasl"
 	"usher/internal/session"
+	"usher/internal/wire"
 )
 
 var somewhere = netip.MustParseAddr("192.0.2.7")
@@ -48,6 +50,24 @@ func TestAPasswordThatHasToWaitIsNotLookedAt(t *testing.T) {
 		}
 		if n := s.looked.Load() - before; n > 0 {
 			t.Errorf("it was looked at %d times", n)
+		}
+	})
+}
+
+// What is hashed for a challenge costs as much as a password that is looked at. A client
+// that cannot answer one, and shows its password then, has not guessed.
+func TestWhoLeavesChallengesUnansweredGuesses(t *testing.T) {
+	inSiege(t, func(t *testing.T, s *siege) {
+		s.desk.Mechanisms = []sasl.Mechanism{sasl.SCRAMSHA1}
+		c := &login.Client{Conn: wire.New(record("*\r\n*\r\nc=biws\r\n"), wire.Bounds{}), Remote: netip.AddrPortFrom(somewhere, 1), Protocol: proto{}}
+		for guesses := range 3 {
+			first := base64.StdEncoding.EncodeToString([]byte("n,,n=ann,r=abc"))
+			if _, err := s.desk.Admit(t.Context(), c, "SCRAM-SHA-1", login.NewExchange(c.Conn, &first)); err == nil || login.ReasonOf(err) == login.BadLogin {
+				t.Error(err)
+			}
+			if list := s.desk.Penalties.List(); len(list) != min(guesses, 1)*2 || guesses > 0 && list[0].Guesses != guesses {
+				t.Errorf("after %d: held is %+v", guesses+1, list)
+			}
 		}
 	})
 }
@@ -114,7 +134,7 @@ func TestExemptNetworksHaveNoPenalties(t *testing.T) {
 // Names count as the client means them, so that they cannot be guessed about twice.
 func TestPenaltiesAreForWholeNames(t *testing.T) {
 	inSiege(t, func(t *testing.T, s *siege) {
-		s.desk.Name = func(_ *login.Client, name string) string { return name + "@example.org" }
+		s.desk.Name = func(_ *login.Client, _, name string) string { return name + "@example.org" }
 		_ = s.login(t.Context(), somewhere, "Ann", "wrong")
 		list := s.desk.Penalties.List()
 		if len(list) != 2 || list[1].User != "ann@example.org" {

@@ -8,16 +8,14 @@ import (
 // What a trace is told of a login. What a line says is told by whoever reads or writes
 // it: see wire.Witness.
 
-// claims tells whom the client says that it is.
-func (a *Admission) claims(name string) {
-	if a.client.Record == nil || name == "" {
-		return
+// claims tells whom the client says that it is, and returns that name whole.
+func (a *Admission) claims(authz, name string) (whole string) {
+	if whole = name; a.desk.Name != nil {
+		whole = a.desk.Name(a.client, authz, name)
 	}
-	whole := name
-	if a.desk.Name != nil {
-		whole = a.desk.Name(a.client, name)
-	}
+	a.client.Record.Claims("acts for", authz)
 	a.client.Record.Claims("user", name, whole)
+	return whole
 }
 
 func (v verifier) record() *trace.Record { return v.admission.client.Record }

@@ -205,6 +205,10 @@ func (b *builder) backend(key string, c config.Backend) route.Backend {
 	if m.Proven && (c.Cert == "" || c.Login.As != "user") {
 		b.wrong("set cert and key, and as = \"user\"", key+".login.mechanism", "by %s the backend sees usher's own certificate, and nothing else", m.Name)
 	}
+	if (m.Proven || c.Login.As != "user") && !b.provesSome() {
+		b.wrong("use a source that checks passwords, or as = \"user\" without EXTERNAL", key+".login",
+			"nobody can log in here: accounts of type \"any\" leave passwords to the server, which would see none")
+	}
 	switch c.Login.As {
 	case "token":
 		b.mintsFor(&r, key, c.Login, m)

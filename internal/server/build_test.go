@@ -91,6 +91,18 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`4:3: accounts: there are masters only: add an [[accounts]] block for those whom they act for`,
 			`6:10: accounts[0].master: of this kind everybody would be a master: leave master out, or use another type`,
 		}},
+		{"masters in every address", imapOnly + "[auth]\nmaster_separator = '@'\n[[accounts]]\ntype = 'sql'\n[[accounts]]\ntype = 'passwd'\npath = '/etc/passwd'\nmaster = true\n", []string{
+			`5:20: auth.master_separator: every address would be that of a master: use another, such as "*"`,
+		}},
+		{"a way in for nobody", imapOnly + "[[accounts]]\ntype = 'any'\n[backend.default]\naddr = ['mail']\nlogin = { as = 'master', name = 'boss', password = 'secret' }\n", []string{
+			`8:9: backend.default.login: nobody can log in here: accounts of type "any" leave passwords to the server, which would see none: use a source that checks passwords, or as = "user" without EXTERNAL`,
+		}},
+		{"certificates that nobody can show", imapOnly + "[tls]\ncert = 'cert.pem'\nkey = 'key.pem'\nclient_ca = 'cert.pem'\n[auth]\nmechanisms = ['EXTERNAL']\n", []string{
+			`9:15: auth.mechanisms[0]: EXTERNAL needs TLS, which no listener has: leave it out, or choose another tls in [[listen]]`,
+		}},
+		{"tokens without a name", imapOnly + "[auth.oauth2]\nintrospection = 'https://login.example.org'\nclaim = ''\n", []string{
+			`6:9: auth.oauth2.claim: nobody knows whose a token is: leave it out, or write "email"`,
+		}},
 		{"a mechanism that needs TLS", imapOnly + "[auth]\nmechanisms = ['SCRAM-SHA-1-PLUS']\n", []string{
 			`5:15: auth.mechanisms[0]: SCRAM-SHA-1-PLUS is bound to TLS, which no listener has: leave it out, or choose another tls in [[listen]]`,
 		}},
@@ -149,6 +161,9 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 		}},
 		{"tokens of nobody", imapOnly + "[auth.oauth2]\naudience = ['mail']\n", []string{
 			`4:7: auth.oauth2: nobody says which tokens are good: set issuer, or introspection`,
+		}},
+		{"a provider with a password", imapOnly + "[auth.oauth2]\nintrospection = 'https://usher:secret@login.example.org/'\n", []string{
+			`5:17: auth.oauth2.introspection: "***" is no URL of a provider: write it as "https://login.example.org"`,
 		}},
 		{"tokens that are asked about", imapOnly + "[auth.oauth2]\nintrospection = 'login.example.org'\nkeys = 'keys.pem'\n", []string{
 			`5:17: auth.oauth2.introspection: "login.example.org" is no URL of a provider: write it as "https://login.example.org"`,

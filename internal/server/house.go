@@ -70,8 +70,8 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 }
 
 // name is who a client says that it is.
-func (h *house) name(c *login.Client, written string) string {
-	return h.auth.Named(written, c.Terms.Domain)
+func (h *house) name(c *login.Client, authz, written string) string {
+	return h.auth.Named(authz, written, c.Terms.Domain)
 }
 
 // open opens what stands behind the doors. What it has opened is closed again if

@@ -47,12 +47,28 @@ func (b *builder) mechanisms() (list []sasl.Mechanism) {
 
 // forAll tells whether a mechanism works for every account.
 func (b *builder) forAll(m sasl.Mechanism) bool {
-	return showsPassword(m) || (m.Proven && b.cfg.TLS.ClientCA != "" || m.Token && tokensGood(b.cfg.Auth.OAuth2)) && b.some(knowsNames)
+	return showsPassword(m) || (m.Proven && b.cfg.TLS.ClientCA != "" || m.Token && tokensGood(b.cfg.Auth.OAuth2)) && b.someUsers(knowsNames)
 }
 
 // some tells whether there is such a source.
 func (b *builder) some(is func(kind string) bool) bool {
 	return slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return is(a.Type) })
+}
+
+// hasTLS tells whether any client may be under TLS.
+func (b *builder) hasTLS() bool {
+	return slices.ContainsFunc(b.cfg.Listen, func(l config.Listen) bool { return l.TLS != "none" })
+}
+
+// provesSome tells whether anybody is known to be who he says before a server is asked.
+func (b *builder) provesSome() bool {
+	return b.cfg.TLS.ClientCA != "" || tokensGood(b.cfg.Auth.OAuth2) ||
+		slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return a.Type != "any" || a.Set["password"] != "" })
+}
+
+// someUsers tells whether there is such a source of those who log in as themselves.
+func (b *builder) someUsers(is func(kind string) bool) bool {
+	return slices.ContainsFunc(b.cfg.Accounts, func(a config.Accounts) bool { return !a.Master && is(a.Type) })
 }
 
 // knowsNames tells whether a kind of source knows somebody who shows it nothing.
@@ -66,17 +82,19 @@ func (b *builder) possible(m sasl.Mechanism, key string) {
 	case showsPassword(m):
 	case m.Token && !tokensGood(b.cfg.Auth.OAuth2):
 		b.wrong("set issuer or introspection in [auth.oauth2]", key, "%s needs somebody who says whose a token is", m.Name)
-	case m.Token && !b.some(knowsNames):
+	case m.Token && !b.someUsers(knowsNames):
 		b.wrong("leave it out", key, "%s works for none of these account sources: they want to see a password", m.Name)
 	case m.Token:
 	case m.Proven && b.cfg.TLS.ClientCA == "":
 		b.wrong("set client_ca in [tls]", key, "%s needs certificates of clients, for which nobody asks them", m.Name)
-	case m.Proven && !b.some(knowsNames):
+	case m.Proven && !b.someUsers(knowsNames):
 		b.wrong("leave it out", key, "%s works for none of these account sources: they want to see a password", m.Name)
+	case m.Proven && !b.hasTLS():
+		b.wrong("leave it out, or choose another tls in [[listen]]", key, "%s needs TLS, which no listener has", m.Name)
 	case m.Proven:
 	case !b.some(func(kind string) bool { return can(kind, m) }):
 		b.wrong("leave it out", key, "%s works for none of these account sources: they tell no passwords", m.Name)
-	case m.Bound && !slices.ContainsFunc(b.cfg.Listen, func(l config.Listen) bool { return l.TLS != "none" }):
+	case m.Bound && !b.hasTLS():
 		b.wrong("leave it out, or choose another tls in [[listen]]", key, "%s is bound to TLS, which no listener has", m.Name)
 	}
 }

@@ -21,6 +21,7 @@ func TestWhatIsNotNamedIsOfferedOnlyIfItWorksForAll(t *testing.T) {
 		{"with certificates of clients", "[tls]\ncert = 'cert.pem'\nkey = 'key.pem'\nclient_ca = 'cert.pem'\n[[listen]]\nprotocol = 'imap'\n", "EXTERNAL, PLAIN, LOGIN"},
 		{"with tokens of clients", imapsOnly + "[auth.oauth2]\nissuer = 'https://login.example.org'\naudience = ['mail']\n", "OAUTHBEARER, XOAUTH2, PLAIN, LOGIN"},
 		{"with tokens, for a service that wants passwords", imapsOnly + "[auth.oauth2]\nissuer = 'https://login.example.org'\naudience = ['mail']\n[[accounts]]\ntype = 'http'\nurl = 'http://127.0.0.1/'\n", "PLAIN, LOGIN"},
+		{"with tokens, which are no masters'", imapsOnly + "[auth.oauth2]\nissuer = 'https://login.example.org'\naudience = ['mail']\n[[accounts]]\ntype = 'http'\nurl = 'http://127.0.0.1/'\n[[accounts]]\ntype = 'passwd'\npath = '/etc/passwd'\nmaster = true\n", "PLAIN, LOGIN"},
 		{"as named", imapsOnly + "[auth]\nmechanisms = ['PLAIN', 'cram-md5', 'SCRAM-SHA-256', 'SCRAM-SHA-256-PLUS', 'APOP']\n", "PLAIN, CRAM-MD5, SCRAM-SHA-256, SCRAM-SHA-256-PLUS, APOP"},
 	} {
 		s := build(t, dir, c.text)

@@ -54,6 +54,8 @@ func (b *builder) masters() {
 	switch {
 	case n == 0 && b.cfg.Auth.MasterSeparator != "":
 		b.wrong("set master = true in the [[accounts]] block that has the masters", "auth.master_separator", "there are no masters")
+	case strings.Contains(b.cfg.Auth.MasterSeparator, "@"):
+		b.wrong("use another, such as \"*\"", "auth.master_separator", "every address would be that of a master")
 	case n > 0 && n == len(b.cfg.Accounts):
 		b.wrong("add an [[accounts]] block for those whom they act for", "accounts", "there are masters only")
 	}

@@ -57,6 +57,9 @@ func (b *builder) provider(o config.OAuth2) {
 	if o.Timeout == 0 {
 		b.wrong("leave it out, or write \"5s\"", key+"timeout", "somebody must wait for the provider")
 	}
+	if o.Claim == "" {
+		b.wrong("leave it out, or write \"email\"", key+"claim", "nobody knows whose a token is")
+	}
 	if o.Introspection != "" {
 		b.url(key+"introspection", o.Introspection)
 		if o.Keys != "" {
@@ -78,6 +81,9 @@ func (b *builder) provider(o config.OAuth2) {
 func (b *builder) url(key, text string) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		if strings.Contains(text, "@") { // before it there may be a password
+			text = "***"
+		}
 		b.wrong("write it as \"https://login.example.org\"", key, "%.80q is no URL of a provider", text)
 		return
 	}

@@ -130,7 +130,7 @@ func (k *keySet) inherit(from *keySet) {
 	from.mu.Unlock()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.asked.IsZero() {
+	if len(keys) > 0 && k.asked.IsZero() { // without any we ask ourselves: why there were none was not our question
 		k.keys, k.asked = keys, asked
 	}
 }

@@ -282,3 +282,17 @@ func TestAnExaminerHearsHowTheProviderIs(t *testing.T) {
 		}
 	}
 }
+
+// A house that begins while the provider is down knows no more than the one before; when
+// the provider is back, nobody shall hear that his token is wrong.
+func TestAReloadInAnOutageRefusesNobodysToken(t *testing.T) {
+	t.Parallel()
+	p := tokentest.New(t)
+	before, after := open(t, settings(t, p)), open(t, settings(t, p))
+	text := p.Token(ann, nil)
+	p.Instead(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	isUnknown(t, before, text, "502")
+	after.Inherit(before)
+	isUnknown(t, after, text, "502")
+	p.Instead(nil)
+}
