@@ -124,8 +124,10 @@ func (c *Client) Query() account.Query {
 // CanStartTLS tells whether the client may still go under TLS.
 func (c *Client) CanStartTLS() bool { return c.Terms.TLS != nil && c.Conn.TLS() == nil }
 
-// StartTLS sends what was queued and goes under TLS.
+// StartTLS sends what was queued and goes under TLS. What the client has said of itself
+// in clear counts no more, as others may have said it: RFC 9051 §6.2.1, RFC 2595 §4.
 func (c *Client) StartTLS(ctx context.Context) error {
+	c.own, c.forward = nil, nil
 	return c.Conn.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Server(nc, c.Terms.TLS) })
 }
 
