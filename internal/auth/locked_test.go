@@ -30,3 +30,18 @@ func TestALockedAccountCostsWhatAnotherOneCosts(t *testing.T) {
 		}
 	}
 }
+
+// Whatever proves who somebody is: a locked account is closed.
+func TestALockedAccountLetsNobodyIn(t *testing.T) {
+	d := accounts("bob")
+	d.accounts["bob"].Proof = account.Locked{Why: "its password is locked"}
+	a := New(d, "{PLAIN}decoy", 2)
+	a.Tokens = tokens{"x": {"bob"}}.names
+	v := a.Verifier(account.Query{}, "")
+	if id, err := v.Certificate(t.Context(), "", []string{"bob"}); !errors.Is(err, account.ErrRefused) || id.Account != nil {
+		t.Errorf("a certificate: %+v, %v", id, err)
+	}
+	if id, err := v.Token(t.Context(), "bob", "x"); !errors.Is(err, account.ErrRefused) || id.Account != nil {
+		t.Errorf("a token: %+v, %v", id, err)
+	}
+}

@@ -40,9 +40,20 @@ func (v verifier) known(ctx context.Context, authz string, names []string, id sa
 		id.Account, err = v.directory.Lookup(ctx, v.query)
 	}
 	if err == nil {
+		err = locked(ctx, id.Account)
+	}
+	if err == nil {
 		id.Proven, id.Password = true, clearOf(id.Account, v.query.Protocol)
 	}
 	return v.verdict(ctx, name, authz, v.again(id), err)
+}
+
+// locked is why an account lets nobody in, whatever he shows; nil: it does.
+func locked(ctx context.Context, acct *account.Account) error {
+	if l, is := acct.Proof.(account.Locked); is {
+		return l.Check(ctx, "")
+	}
+	return nil
 }
 
 // clearOf is a password of the account, for a backend; "": none is known.

@@ -154,6 +154,9 @@ func (a *Admission) hasMoved(ctx context.Context) bool {
 	if err != nil || now.Proven != a.who.Proven || reflect.DeepEqual(now.Account.Place, a.who.Account.Place) {
 		return false
 	}
+	if denied, err := now.Account.Refuses(a.client.Query()); err != nil || denied != nil {
+		return false // it has been closed
+	}
 	a.who = now
 	return true
 }
