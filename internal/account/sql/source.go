@@ -68,7 +68,11 @@ func (p *plan) pool(c driver.Connector) *sql.DB {
 func (s *Source) Close() error {
 	s.asked.Close()
 	var errs []error
-	s.asked.Each(func(_ string, db *sql.DB) { errs = append(errs, db.Close()) })
+	s.asked.Each(func(_ string, db *sql.DB) {
+		if err := db.Close(); !errors.Is(err, driver.ErrBadConn) { // a server that has gone needs no farewell
+			errs = append(errs, err)
+		}
+	})
 	return errors.Join(errs...)
 }
 
