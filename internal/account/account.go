@@ -30,7 +30,8 @@ type Account struct {
 
 // A Place is where an account's mail lives, as its source says it.
 type Place struct {
-	Hosts     []string // tried in order: a host, host:port, or a backend's name
+	Here      bool     // on the machine that is asked, whatever Hosts says: proxy=N
+	Hosts     []string // tried in order: a host, host:port, or the name of a backend or of a node of the pool
 	Port      uint16   // for hosts without one; 0: the backend's
 	TLS       TLSMode  // towards the host; TLSUnset: the backend's
 	AnyCert   bool     // TLS without verification of the certificate

@@ -100,7 +100,8 @@ func (f Fields) account(asked string, p Proof) (*Account, error) {
 		a.Proof = p
 	}
 	a.Place = r.place()
-	a.Denied = r.denied()
+	proxied := r.proxied(&a.Place)
+	a.Denied = r.denied(proxied)
 	a.Access = r.access()
 	a.States = r.states()
 	if len(r.fields) > 0 {
@@ -299,28 +300,25 @@ func (r *reader) security(p *Place, name string, mode TLSMode) {
 // this machine, but not of the one that it leads to, as in Dovecot. A reason or a code
 // without nologin refuses too, unless nologin says no in so many words: then they are
 // what Dovecot takes them for, words for another day.
-func (r *reader) denied() *Denied {
+func (r *reader) denied(proxied bool) *Denied {
 	d := Denied{Text: r.text("reason"), Code: r.text("code")}
 	if d.Code != "" && !slices.Contains(Codes, d.Code) {
 		r.fail("code", fmt.Errorf("%q is none of %s", d.Code, strings.Join(Codes, ", ")))
 	}
 	said := r.fields["nologin"] != ""
-	nologin, proxied := r.yes("nologin"), r.proxied()
-	switch {
+	switch nologin := r.yes("nologin"); {
 	case nologin && !proxied, !said && d != (Denied{}):
 		return &d
 	}
 	return nil
 }
 
-// proxied reads the fields proxy and proxy_maybe. This version has no local servers,
-// so that proxy=N can only be a mistake.
-func (r *reader) proxied() bool {
+// proxied reads the fields proxy and proxy_maybe. A proxy=N means this machine, as in
+// Dovecot. With proxy_maybe, and without both, it is the hosts that tell.
+func (r *reader) proxied(p *Place) bool {
 	maybe := r.yes("proxy_maybe")
 	set := r.fields["proxy"] != ""
 	yes := r.yes("proxy")
-	if set && !yes && !maybe {
-		r.fail("proxy", errors.New("proxy=N asks for a local server, which this version cannot start"))
-	}
+	p.Here = set && !yes && !maybe
 	return yes || maybe
 }

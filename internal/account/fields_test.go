@@ -63,7 +63,7 @@ func TestFieldsName(t *testing.T) {
 		{"proxy_timeout", "-1"},
 		{"proxy_timeout", "soon"},
 		{"code", "gone"},
-		{"proxy", "N"},
+		{"proxy", "perhaps"},
 		{"allow_nets", "10.0.0.0/8, somewhere"},
 		{"disableimap", "perhaps"},
 		{"delay_until", "tomorrow"},

@@ -48,11 +48,15 @@ type Table struct {
 	Ports    map[string]Ports // by protocol
 	Backends map[string]Backend
 	Rules    []Rule
+	Local    *Local          // nil: this machine starts no mail programs
+	Nodes    map[string]Node // of the pool, by name, this one too
 }
 
 // Where a rule may send besides a backend.
 const (
 	ToAccount = "account" // to the account's own host
+	ToLocal   = "local"   // to a program of this machine
+	ToHome    = "home"    // to the account's own host, which must be a node of the pool or this machine
 	ToRefuse  = "refuse"
 )
 
@@ -61,12 +65,13 @@ type Visit struct {
 	Protocol string
 	Remote   netip.Addr
 	Account  *account.Account
+	Program  string // of [local], as a rule has chosen it; "": the account's, or the default
 }
 
 // Leads tells whether an account without a host can be served at all.
 func (t *Table) Leads() bool {
-	toBackend := func(r Rule) bool { return r.To != ToAccount && r.To != ToRefuse }
-	return slices.ContainsFunc(t.Rules, toBackend) || t.Backends[Default].HasAddr()
+	elsewhere := func(r Rule) bool { return r.To != ToAccount && r.To != ToHome && r.To != ToRefuse }
+	return slices.ContainsFunc(t.Rules, elsewhere) || t.Local != nil || t.Backends[Default].HasAddr()
 }
 
 // Has tells whether the backend can be reached for a protocol.
@@ -97,6 +102,10 @@ func (t *Table) Place(v Visit) (Target, error) {
 		return nil, ErrRefused
 	case ToAccount:
 		return t.account(v)
+	case ToLocal:
+		return t.local(v)
+	case ToHome:
+		return t.home(v)
 	default:
 		return t.dial(v, to)
 	}
@@ -119,8 +128,14 @@ func (t *Table) Why(v Visit) string {
 	switch rule, to := t.decide(v); {
 	case rule >= 0 && to != ToAccount:
 		return fmt.Sprintf("[[route]] number %d: to %s", rule+1, to)
+	case v.Account.Place.Here && t.Local != nil:
+		return "the account says proxy=N: this machine"
+	case t.stays(v.Protocol):
+		return t.Local.Stays[v.Protocol] + ": this machine"
 	case hosts != "":
 		return "the account's own host: " + hosts
+	case t.Local != nil:
+		return "no route and no host: this machine"
 	default:
 		return "no route and no host: [backend." + Default + "]"
 	}
@@ -128,10 +143,14 @@ func (t *Table) Why(v Visit) string {
 
 // account sends a login to the account's own hosts.
 func (t *Table) account(v Visit) (Target, error) {
-	if hosts := v.Account.Place.Hosts; len(hosts) > 0 {
+	switch hosts := v.Account.Place.Hosts; {
+	case v.Account.Place.Here, t.stays(v.Protocol):
+		return t.local(v)
+	case len(hosts) > 0:
 		return t.dial(v, hosts...)
-	}
-	if len(t.Backends[Default].addrs(v.Protocol)) > 0 {
+	case t.Local != nil:
+		return t.local(v)
+	case len(t.Backends[Default].addrs(v.Protocol)) > 0:
 		return t.dial(v, Default)
 	}
 	return nil, ErrNowhere
@@ -150,6 +169,14 @@ func (t *Table) Backend(protocol, name string) (Dial, error) {
 func (t *Table) dial(v Visit, names ...string) (Target, error) {
 	d := Dial{Timeout: v.Account.Place.Timeout}
 	for _, name := range names {
+		s, ours, err := t.inPool(v, name)
+		if err != nil {
+			return nil, err
+		}
+		if ours {
+			d.Stops = append(d.Stops, s)
+			continue
+		}
 		b, hosts, backend := t.settings(v.Protocol, name)
 		if len(hosts) == 0 {
 			return nil, fmt.Errorf("backend %q has no address for %s", name, v.Protocol)

@@ -37,10 +37,14 @@ func (d Dial) Referred(from Stop, addr, user string) (Target, error) {
 	return Dial{Stops: []Stop{from}, Timeout: d.Timeout}, nil
 }
 
-// A Stop is one server that may have the mailbox, and how to log in there.
+// A Stop is one server that may have the mailbox, and how to log in there: it is
+// dialled, or is a program that is started on this machine, or another node of the
+// pool, which believes us who the client is.
 type Stop struct {
-	Backend        string // name of the settings, as in the configuration
-	Addr           string // host:port
+	Backend        string // name of the settings, as in the configuration; LocalName, PoolName
+	Addr           string // host:port; of an Exec the name of its program; of a Node where it is
+	Exec           *Exec  // what is to be started; nil: nothing
+	Node           string // the name of the node; "": it is none
 	TLS            account.TLSMode
 	Config         *tls.Config // of the backend; nil if never under TLS
 	AnyCert        bool        // do not verify its certificate
@@ -48,9 +52,19 @@ type Stop struct {
 	SourceIP       netip.Addr // to dial from; zero: the system decides
 	Trusted        bool       // may know who the client is
 	ProxyProtocol  int        // version of the PROXY header that it wants; 0: none
-	Preface        []byte     // is sent before all else, TLS too: that header
+	Preface        []byte     // is sent before all else, TLS too: that header; to a Node, the voucher
 	Login          Login
 }
+
+// What stands in place of a backend's name in stops that are none.
+const (
+	LocalName = "local"
+	PoolName  = "pool"
+)
+
+// Preauth tells whether who is behind the stop believes us that the client is who it
+// says, so that nobody logs in there.
+func (s Stop) Preauth() bool { return s.Exec != nil || s.Node != "" }
 
 // String names the stop as it stands in logs.
 func (s Stop) String() string { return s.Backend + "/" + s.Addr }
