@@ -36,6 +36,7 @@ func capabilities(t *testing.T, line string) []string {
 }
 
 func TestCapabilities(t *testing.T) {
+	t.Parallel()
 	east := newStore(t, "east", dovecot.Options{})
 	want := loggedIn(t, east)
 	if len(want) < 10 || !slices.Contains(want, "IDLE") {
@@ -86,6 +87,7 @@ func seesInLine(t *testing.T, c *client, want []string) {
 }
 
 func TestPipelining(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: quick + config, accounts: usersOfTwo()})
 	for _, security := range securities {
@@ -116,6 +118,7 @@ func TestPipelining(t *testing.T) {
 // A client that knows LITERAL+ need not wait for its login before it sends all
 // that it has.
 func TestPipelinedAppend(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: config, accounts: usersOfTwo()})
 	text := message(ann, bytes.Repeat([]byte("one of many lines\r\n"), 500_000))
@@ -136,6 +139,7 @@ func TestPipelinedAppend(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
+	t.Parallel()
 	east, _, config := twoStores(t)
 	p := start(t, setup{config: config, accounts: usersOfTwo()})
 	for _, security := range securities {

@@ -99,6 +99,7 @@ func TestCertificateRenewalByOlderFile(t *testing.T) {
 }
 
 func TestCertificateByName(t *testing.T) {
+	t.Parallel()
 	cert, key, ca := dovecot.Certificate(t, "pop.example.org", "*.example.net")
 	p := start(t, setup{config: "[[tls.certificate]]\ncert = \"" + cert + "\"\nkey = \"" + key + "\"\n"})
 	for _, x := range []struct {

@@ -21,6 +21,7 @@ func usersOfTwo() []account {
 }
 
 func TestStockClients(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: config, accounts: usersOfTwo()})
 	for _, u := range users {

@@ -91,6 +91,7 @@ func (d *demo) sh(line string) *exec.Cmd {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	need.Program(t, "curl")
 	d := startDemo(t)
 	curls := d.commands("curl")
@@ -143,8 +144,7 @@ func tryMutt(t *testing.T, d *demo) {
 			want = "Welcome to south"
 		}
 		s := openTerminal(t, d, line)
-		s.answer("Create it?", "n") // ~/Mail
-		s.waitFor(want)
+		s.waitFor(want, "Create it?", "n") // ~/Mail
 		s.press("q")
 		s.end()
 	}
@@ -195,27 +195,21 @@ func (s *terminal) shown() string {
 	return control.ReplaceAllString(s.screen.String(), "")
 }
 
-func (s *terminal) shows(text string, within time.Duration) bool {
-	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if strings.Contains(s.shown(), text) {
-			return true
+// waitFor waits for a text, and if the program asks a question before, presses a key.
+func (s *terminal) waitFor(text, question, key string) {
+	s.t.Helper()
+	asked := false
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		shown := s.shown()
+		if strings.Contains(shown, text) {
+			return
+		}
+		if !asked && strings.Contains(shown, question) {
+			asked = true
+			s.press(key)
 		}
 	}
-	return false
-}
-
-// answer presses a key if the program asks.
-func (s *terminal) answer(question, key string) {
-	if s.shows(question, time.Second) {
-		s.press(key)
-	}
-}
-
-func (s *terminal) waitFor(text string) {
-	s.t.Helper()
-	if !s.shows(text, 20*time.Second) {
-		s.t.Fatalf("%q is not on the screen:\n%s", text, s.shown())
-	}
+	s.t.Fatalf("%q is not on the screen:\n%s", text, s.shown())
 }
 
 func (s *terminal) press(key string) {

@@ -9,6 +9,7 @@ import (
 // Accounts of a userdb and of a passwd-file for each domain, on one usher. What usher
 // userdb changes holds for a running one, and what is locked is locked.
 func TestAccountsInFiles(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	dir := t.TempDir()
 	userdb := filepath.Join(dir, "userdb")

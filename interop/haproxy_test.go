@@ -7,10 +7,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"usher/internal/daemon"
 	"usher/internal/need"
 )
 
@@ -75,25 +75,11 @@ backend ushers
   server usher %s %s
 `
 
-// freeAddr is an address of this machine on which nobody listens. The port is below
-// those that the kernel gives to connections.
+// freeAddr is an address of this machine on which nobody listens.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	for port := 10000 + os.Getpid()%2000; port < 32000; port++ {
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		if ln, err := net.Listen("tcp", addr); err == nil {
-			_ = ln.Close()
-			if _, taken := given.LoadOrStore(addr, true); !taken {
-				return addr
-			}
-		}
-	}
-	t.Fatal("no free port")
-	return ""
+	return net.JoinHostPort("127.0.0.1", daemon.FreePort(t))
 }
-
-// given are the addresses that tests have got.
-var given sync.Map
 
 // pem puts a certificate and its key into one file, as HAProxy wants them.
 func pem(t testing.TB, cert, key string) string {

@@ -10,6 +10,7 @@ import (
 )
 
 func TestMaster(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "east", dovecot.Options{Master: map[string]string{"boss": "boss' secret"}})
 	password := filepath.Join(t.TempDir(), "master")
 	write(t, password, "boss' secret\n")
@@ -59,6 +60,7 @@ var (
 )
 
 func TestSecondTry(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: quick + config, accounts: usersOfTwo()})
 	for _, protocol := range protocols {
@@ -78,6 +80,7 @@ func TestSecondTry(t *testing.T) {
 }
 
 func TestWrongPasswordsLookTheSame(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: quick + config, accounts: usersOfTwo()})
 	anyone := start(t, setup{config: quick + config + "[[accounts]]\ntype = \"any\"\n\n[[route]]\nto = \"west\"\n"})
@@ -108,6 +111,7 @@ func TestWrongPasswordsLookTheSame(t *testing.T) {
 var noop = map[string]string{"imap": "a NOOP", "pop3": "NOOP"}
 
 func TestAccountChange(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: quick + config, accounts: usersOfTwo()})
 	for _, protocol := range protocols {
@@ -133,6 +137,7 @@ func TestAccountChange(t *testing.T) {
 
 // What usher account add stores, with its own hash, lets in.
 func TestAccountAdd(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: quick + config})
 	add := usher(t, "account", "add", ann, "host=east", "--password-stdin", "-c", p.file)
@@ -172,6 +177,7 @@ func TestImportDisturbsNobody(t *testing.T) {
 
 // An open session stays where it is when its account moves.
 func TestAccountChangeLeavesSessions(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: config, accounts: usersOfTwo()})
 	c := p.client(t, "imap", "starttls")

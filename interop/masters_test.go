@@ -13,6 +13,7 @@ import (
 // A master opens the mailboxes of others, whatever it proves itself by, and whatever the
 // backend wants its own master to be called.
 func TestMastersOpenTheMailboxesOfOthers(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "east", dovecot.Options{
 		Master: map[string]string{"usher": "usher's secret"}, Extra: "auth_master_user_separator = *\n",
 	})

@@ -64,6 +64,7 @@ func (w mechanismWay) can(scheme string) bool {
 // Whatever the mechanism, the protocol, the form of the password and the way to the
 // backend are: the client is in its mailbox, or the mechanism is none for this account.
 func TestEveryMechanismComesToEveryBackend(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "east", dovecot.Options{Master: map[string]string{"boss": "boss' secret"}})
 	minted := newStore(t, "east", dovecot.Options{Tokens: true, TokenSet: "issuers = usher.example.org\nclient_id = minted\n"})
 	provider := tokentest.New(t)
@@ -162,6 +163,7 @@ func (one person) try(t *testing.T, p *proxy, protocol string, w mechanismWay, p
 
 // What is not named is not offered, unless it works for everybody.
 func TestByDefaultNothingIsOfferedThatSomeAccountsCannotUse(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	_, _, ca, certificate := clientCertificate(t, ann)
 	p := start(t, setup{tls: fmt.Sprintf("client_ca = %q\nexternal_name = \"cn\"", ca), config: quick + config, accounts: usersOfTwo()})
@@ -182,6 +184,7 @@ func TestByDefaultNothingIsOfferedThatSomeAccountsCannotUse(t *testing.T) {
 
 // A certificate that proves nothing is no reason to refuse its owner's password.
 func TestACertificateOfSomebodyElseIsNoHindrance(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	_, _, ca, _ := clientCertificate(t, ann)
 	_, _, _, foreign := clientCertificate(t, ann)
@@ -208,6 +211,7 @@ func TestACertificateOfSomebodyElseIsNoHindrance(t *testing.T) {
 
 // Towards backends usher proves itself in the same ways.
 func TestMechanismsTowardsBackends(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "east", dovecot.Options{Extra: "auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256\n", Master: map[string]string{"boss": "boss' secret"}})
 	for _, mechanism := range []string{"CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"} {
 		t.Run(mechanism, func(t *testing.T) {

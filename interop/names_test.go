@@ -48,6 +48,7 @@ func printable() string {
 func mailbox(user string) string { return strings.ReplaceAll(user, ":", "colon") }
 
 func TestOddNames(t *testing.T) {
+	t.Parallel()
 	users := map[string]string{}
 	for _, n := range oddNames {
 		users[mailbox(n.user)] = n.password

@@ -31,7 +31,7 @@ const trustLocal = "trusted = [\"127.0.0.1\"]\n"
 // says waits until a log has a line with all of the words.
 func says(t *testing.T, who string, log func() string, words ...string) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		for line := range strings.Lines(log()) {
 			if hasAll(line, words) {
 				return
@@ -52,6 +52,7 @@ func hasAll(line string, words []string) bool {
 
 // Through a load balancer that ends TLS, and two ushers behind each other.
 func TestDovecotLogsTheClientBehindThreeProxies(t *testing.T) {
+	t.Parallel()
 	d := newStore(t, "east", dovecot.Options{Extra: witness})
 	inner := start(t, setup{
 		listen: trustLocal, config: store("east", d, "starttls", "trusted = true"),
@@ -90,6 +91,7 @@ func TestDovecotLogsTheClientBehindThreeProxies(t *testing.T) {
 // Whatever the load balancer can say, the client's address is known; passwords may
 // be shown only if it says that they came under TLS.
 func TestLoadBalancersTellWhoTheClientIs(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{listen: "proxy_protocol = [\"127.0.0.1/32\"]\ncleartext_login = \"never\"\n", config: config + quick, accounts: usersOfTwo()})
 	both := pem(t, p.cert, p.key)
@@ -143,6 +145,7 @@ func TestLoadBalancersTellWhoTheClientIs(t *testing.T) {
 
 // A Dovecot that reads PROXY headers knows all from these.
 func TestDovecotReadsOurPROXYHeader(t *testing.T) {
+	t.Parallel()
 	ports := map[string]string{"imap": freeAddr(t), "pop3": freeAddr(t)}
 	extra := witness + "haproxy_trusted_networks = 127.0.0.0/8\n"
 	for protocol, addr := range ports {
@@ -175,6 +178,7 @@ func TestDovecotReadsOurPROXYHeader(t *testing.T) {
 
 // A Dovecot in front tells usher in its own way.
 func TestDovecotInFrontTellsWhoTheClientIs(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{listen: trustLocal + "cleartext_login = \"never\"\n", config: config, accounts: usersOfTwo()})
 	for _, protocol := range protocols {
@@ -288,6 +292,7 @@ func circle(t *testing.T, protocol string, trusted, anybody bool) {
 
 // A Dovecot and an usher that do so.
 func TestADovecotAndAnUsherThatPointAtEachOtherEndIt(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range protocols {
 		t.Run(protocol, func(t *testing.T) {
 			back := count(t)
@@ -319,6 +324,7 @@ passdb {
 }
 
 func TestAServerMayAskWhoStandsBehindAConnection(t *testing.T) {
+	t.Parallel()
 	d := newStore(t, "east", dovecot.Options{})
 	p := start(t, setup{
 		server: "ident = \"127.0.0.1:0\"\n", config: store("east", d, "none"), accounts: []account{checked(ann, annSecret, "east")},

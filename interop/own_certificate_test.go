@@ -11,6 +11,7 @@ import (
 
 // Servers that know usher by its certificate need no password of anybody.
 func TestUsherShowsServersItsOwnCertificate(t *testing.T) {
+	t.Parallel()
 	cert, key, ca := dovecot.Certificate(t, "usher.example.org")
 	readable(t, ca)
 	s := newStore(t, "east", dovecot.Options{Extra: fmt.Sprintf(`

@@ -87,6 +87,7 @@ func (b *bouncer) asked(t *testing.T, more string) string {
 }
 
 func TestAPolicyServiceHasASay(t *testing.T) {
+	t.Parallel()
 	_, _, backends := twoStores(t)
 	b := newBouncer(t)
 	p := start(t, setup{
@@ -165,6 +166,7 @@ func TestWithoutItsPolicyServiceNobodyGetsInIfItMustBeAsked(t *testing.T) {
 
 // CRAM shows no password; that of the account is known when it was right.
 func TestAPolicyServiceHearsOfThoseWhoShowNoPassword(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "east", dovecot.Options{})
 	b := newBouncer(t)
 	p := start(t, setup{

@@ -16,6 +16,7 @@ import (
 
 // Clients of others are no part of this project: what they speak is what counts.
 func TestStockClientsProveThemselves(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	cert, key, ca, _ := clientCertificate(t, ann)
 	p := start(t, setup{
@@ -23,6 +24,7 @@ func TestStockClientsProveThemselves(t *testing.T) {
 		accounts: []account{checked(ann, annSecret, "east")},
 	})
 	t.Run("gsasl", func(t *testing.T) {
+		t.Parallel()
 		for _, c := range p.gsasls(cert, key) {
 			t.Run(strings.Join(c, " "), func(t *testing.T) { p.gsasl(t, annSecret, true, c...) })
 		}
@@ -30,6 +32,7 @@ func TestStockClientsProveThemselves(t *testing.T) {
 		p.gsasl(t, "wrong secret", false, "-m", "CRAM-MD5")
 	})
 	t.Run("Cyrus", func(t *testing.T) {
+		t.Parallel()
 		for _, protocol := range protocols {
 			for _, m := range []string{"PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"} {
 				for _, security := range [][]string{{protocol}, {protocol, "-t", ""}, {protocol + "s", "-s"}} {
@@ -42,6 +45,7 @@ func TestStockClientsProveThemselves(t *testing.T) {
 		}
 	})
 	t.Run("curl", func(t *testing.T) {
+		t.Parallel()
 		for _, c := range p.provingCurls(cert, key) {
 			t.Run(strings.Join(c, " "), func(t *testing.T) {
 				args := append(c, "-sS", "--cacert", p.ca)
@@ -52,9 +56,11 @@ func TestStockClientsProveThemselves(t *testing.T) {
 		}
 	})
 	t.Run("Python", func(t *testing.T) {
+		t.Parallel()
 		output(t, patiently(t, "python3", "testdata/proving.py", p.ca, p.port("imaps"), p.port("pop3s"), ann, annSecret, subject(ann, "east")))
 	})
 	t.Run("mutt", func(t *testing.T) {
+		t.Parallel()
 		for _, mechanism := range []string{"cram-md5", "scram-sha-1", "scram-sha-256"} {
 			for _, protocol := range protocols {
 				t.Run(protocol+" "+mechanism, func(t *testing.T) { p.mutt(t, protocol, mechanism) })

@@ -69,6 +69,7 @@ func userdbpw(t *testing.T, hash, clear string) string {
 // Courier could not lead such an account to another server (P000-19): nobody knows its
 // password. With a master it can be done.
 func TestSourcesThatCheckChallenges(t *testing.T) {
+	t.Parallel()
 	east := newStore(t, "east", dovecot.Options{Master: map[string]string{"boss": "boss' secret"}})
 	west := newStore(t, "west", dovecot.Options{})
 	secret := filepath.Join(t.TempDir(), "master")
@@ -85,6 +86,7 @@ func TestSourcesThatCheckChallenges(t *testing.T) {
 		"userdb and http":     fmt.Sprintf("[[accounts]]\ntype = \"userdb\"\npath = %q\n\n[[accounts]]\ntype = \"http\"\nurl = [\"http://%s/auth\"]\n", userdb, challenges(t)),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			p := start(t, setup{config: quick + strings.ReplaceAll(named, `"EXTERNAL", `, "") + source + store("west", west, "none") +
 				store("east", east, "none", `login = { as = "master", name = "boss", password_file = "`+secret+`" }`)})
 			for _, protocol := range protocols {

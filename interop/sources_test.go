@@ -16,6 +16,7 @@ import (
 // Ann is in Courier's userdb, and so led to her server (P000-5). Bob is known to a
 // service that was written for nginx. Neither source has anything to say of the other.
 func TestAccountsOfCourierAndOfAnHTTPService(t *testing.T) {
+	t.Parallel()
 	_, _, backends := twoStores(t)
 	sum := sha1.Sum([]byte(annSecret))
 	d := courier.Start(t, courier.Options{

@@ -31,6 +31,7 @@ type = "any"
 `
 
 func TestSystemdOpensPortsAndHearsHowUsherIs(t *testing.T) {
+	t.Parallel()
 	d := newStore(t, "east", dovecot.Options{})
 	byName, byAddr := inheritable(t), inheritable(t)
 	dir := t.TempDir()

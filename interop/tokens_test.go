@@ -36,6 +36,7 @@ func knows(t testing.TB, s *dovecot.Server, p *tokentest.Provider) {
 
 // The servers behind are shown what the client has shown, and check it themselves.
 func TestATokenOpensItsOwnersMailbox(t *testing.T) {
+	t.Parallel()
 	provider := tokentest.New(t)
 	s := newStore(t, "east", dovecot.Options{Tokens: true, TokenSet: "issuers = " + provider.URL + "\nclient_id = mail\nscope = imap\n"})
 	knows(t, s, provider)
@@ -98,6 +99,7 @@ func bearer(mechanism, name, text string) string {
 
 // Where servers know no tokens, usher lets its clients in by what they do know.
 func TestATokenIsTranslatedForOldServers(t *testing.T) {
+	t.Parallel()
 	provider := tokentest.New(t)
 	s := newStore(t, "east", dovecot.Options{Master: map[string]string{"boss": "boss' secret"}})
 	secret := filepath.Join(t.TempDir(), "master")
@@ -141,6 +143,7 @@ func TestATokenIsTranslatedForOldServers(t *testing.T) {
 
 // Whoever has proven who he is gets in, and no password goes through the network.
 func TestUsherSignsTokensForServers(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "east", dovecot.Options{Tokens: true, TokenSet: "issuers = usher.example.org\nclient_id = dovecot\n", Master: map[string]string{"nobody": "knows this secret"}})
 	scram := stored(t, "another secret")["SCRAM-SHA-256"]
 	_, _, ca, certificate := clientCertificate(t, ann)
@@ -185,11 +188,12 @@ func TestUsherSignsTokensForServers(t *testing.T) {
 }
 
 func TestASessionEndsWithItsToken(t *testing.T) {
+	t.Parallel()
 	provider := tokentest.New(t)
 	s := newStore(t, "east", dovecot.Options{Tokens: true})
 	knows(t, s, provider)
 	p := start(t, setup{config: quick + trusting(provider, "end_with_token = true", `skew = "0s"`) + store("east", s, "none"), accounts: []account{checked(ann, annSecret, "east")}})
-	soon := map[string]any{"exp": time.Now().Add(4 * time.Second).Unix()}
+	soon := map[string]any{"exp": time.Now().Add(8 * time.Second).Unix()}
 	short, long := p.secureClient(t, "imap", nil), p.secureClient(t, "imap", nil)
 	if answer := long.prove(tokenWays[0], ann, provider.Token(ann, nil)); !isOK(answer) {
 		t.Fatal(answer)
@@ -206,6 +210,7 @@ func TestASessionEndsWithItsToken(t *testing.T) {
 
 // A session knows in the next process, too, when its token ends.
 func TestASessionThatHasMovedEndsWithItsToken(t *testing.T) {
+	t.Parallel()
 	provider := tokentest.New(t)
 	s := newStore(t, "east", dovecot.Options{Tokens: true})
 	knows(t, s, provider)
@@ -213,7 +218,7 @@ func TestASessionThatHasMovedEndsWithItsToken(t *testing.T) {
 	defer p.stopAll()
 	c := p.client(t, "imap", "none")
 	x := &lines{c: c, command: c.auth() + " OAUTHBEARER"}
-	end := time.Now().Add(6 * time.Second)
+	end := time.Now().Add(12 * time.Second)
 	if _, err := x.Send([]byte(bearer("OAUTHBEARER", ann, provider.Token(ann, map[string]any{"exp": end.Unix()})))); !isOK(x.verdict) {
 		t.Fatal(x.verdict, err)
 	}
@@ -229,6 +234,7 @@ func TestASessionThatHasMovedEndsWithItsToken(t *testing.T) {
 
 // An administrator hears before the users do that the provider is not there.
 func TestCheckAsksTheProviderOfTokens(t *testing.T) {
+	t.Parallel()
 	provider := tokentest.New(t)
 	p := start(t, setup{config: trusting(provider) + "[backend.default]\naddr = []\n"})
 	if said := p.command("check", "--live"); !strings.Contains(said, "ok    tokens: fetch the keys of "+provider.URL) {
@@ -243,6 +249,7 @@ func TestCheckAsksTheProviderOfTokens(t *testing.T) {
 
 // curl is no part of this project.
 func TestCurlShowsTokens(t *testing.T) {
+	t.Parallel()
 	provider := tokentest.New(t)
 	s := newStore(t, "east", dovecot.Options{Tokens: true})
 	knows(t, s, provider)

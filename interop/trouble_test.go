@@ -131,6 +131,7 @@ func TestBackendDies(t *testing.T) {
 }
 
 func TestWrongCertificate(t *testing.T) {
+	t.Parallel()
 	east := newStore(t, "east", dovecot.Options{})
 	other := newStore(t, "other", dovecot.Options{TLSNames: []string{"mail.example.org"}})
 	_, _, wrongCA := dovecot.Certificate(t, "localhost")

@@ -176,6 +176,7 @@ func (p *proxy) stopAll() {
 }
 
 func TestAnUpgradeThatFailsIsNotNoticed(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: config, accounts: usersOfTwo()})
 	c := p.client(t, "imap", "none")
@@ -198,6 +199,7 @@ func TestAnUpgradeThatFailsIsNotNoticed(t *testing.T) {
 // A crash in the middle of a handover costs nobody whose session has moved, nor
 // those who have not moved yet if it is the new process that crashes.
 func TestTheOldProcessMayDieOnceASessionHasMoved(t *testing.T) {
+	t.Parallel()
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: config, accounts: usersOfTwo()})
 	defer p.stopAll()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,8 +22,15 @@ import (
 // builds is where the binary is; TestMain removes it.
 var builds string
 
+// beside is how many parallel tests run at the same time: most wait most of the time,
+// for one of two processes or for a refusal. go test -parallel says otherwise.
+const beside = "6"
+
 func TestMain(m *testing.M) {
-	var err error
+	err := flag.Set("test.parallel", beside)
+	if err != nil {
+		panic(err)
+	}
 	if builds, err = os.MkdirTemp("", "usher-interop-"); err != nil {
 		panic(err)
 	}
@@ -246,7 +254,7 @@ func (p *proxy) waitReady() {
 // eventually waits for something to become true.
 func (p *proxy) eventually(what string, isTrue func() bool) {
 	p.t.Helper()
-	for end := time.Now().Add(20 * time.Second); !isTrue(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !isTrue(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.t.Fatalf("it never became true that %s", what)
 		}

@@ -1,14 +1,10 @@
 package daemon
 
 import (
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/user"
 	"strconv"
 	"syscall"
-	"testing"
 )
 
 // credential is whom the server runs as; nil: who runs the test.
@@ -56,19 +52,4 @@ func (d *Daemon) Put(name, from string) (path string) {
 		d.t.Fatal(err)
 	}
 	return path
-}
-
-// FreePort is a port of 127.0.0.1 on which nobody listens. It is below the kernel's
-// own range: no outgoing connection takes it while the server is stopped.
-func FreePort(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		port := strconv.Itoa(12000 + rand.IntN(20000))
-		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port)); err == nil {
-			l.Close()
-			return port
-		}
-	}
-	t.Fatal(fmt.Errorf("no free port on 127.0.0.1"))
-	return ""
 }

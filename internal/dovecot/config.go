@@ -4,12 +4,13 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"text/template"
+
+	"usher/internal/daemon"
 )
 
 //go:embed dovecot.conf.tmpl
@@ -84,14 +85,12 @@ func (s *Server) writePasswords(name string, passwords map[string]string) error 
 
 // configure chooses ports and writes dovecot.conf.
 func (s *Server) configure() error {
-	addrs, err := freeAddrs(4)
-	if err != nil {
-		return err
+	for _, addr := range []*string{&s.IMAP, &s.IMAPS, &s.POP3, &s.POP3S} {
+		*addr = net.JoinHostPort("127.0.0.1", daemon.FreePort(s.t))
 	}
-	s.IMAP, s.IMAPS, s.POP3, s.POP3S = addrs[0], addrs[1], addrs[2], addrs[3]
 	t := template.Must(template.New("dovecot.conf").Funcs(template.FuncMap{"port": port}).Parse(conf))
 	var b strings.Builder
-	err = t.Execute(&b, struct {
+	err := t.Execute(&b, struct {
 		*Server
 		User, Group, Greeting, Extra string
 		Masters, Tokens              bool
@@ -111,23 +110,6 @@ func (s *Server) configure() error {
 }
 
 func (s *Server) configFile() string { return filepath.Join(s.Dir, "dovecot.conf") }
-
-// freeAddrs returns addresses on which nobody listens, each another. The ports
-// are below the kernel's own range: no outgoing connection takes them before
-// Dovecot does, or during a Restart.
-func freeAddrs(n int) (addrs []string, err error) {
-	for range 100 * n {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000)))
-		if err != nil {
-			continue
-		}
-		defer l.Close() // until all are found: none comes twice
-		if addrs = append(addrs, l.Addr().String()); len(addrs) == n {
-			return addrs, nil
-		}
-	}
-	return nil, fmt.Errorf("no %d free ports on 127.0.0.1", n)
-}
 
 func port(addr string) string {
 	_, p, _ := net.SplitHostPort(addr)

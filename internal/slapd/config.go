@@ -3,8 +3,6 @@ package slapd
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,22 +95,4 @@ func (s *Server) conf() string {
 	fmt.Fprintf(&b, "threads 8\n%s\ndatabase mdb\nsuffix %q\nrootdn %q\nrootpw %q\ndirectory %s/db\nenvflags nosync\nmaxsize 268435456\nindex mail,uid eq\n%s\n",
 		s.options.Extra, s.Suffix, s.RootDN, s.RootPassword, s.Dir, s.options.Access)
 	return b.String()
-}
-
-// freeAddrs returns two addresses on which nobody listens. The ports are below the
-// kernel's own range: no outgoing connection takes them before slapd does, or while it
-// is stopped.
-func freeAddrs() (plain, tls string, err error) {
-	var addrs []string
-	for range 200 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 12000+rand.IntN(20000)))
-		if err != nil {
-			continue
-		}
-		defer l.Close() // until both are found: none comes twice
-		if addrs = append(addrs, l.Addr().String()); len(addrs) == 2 {
-			return addrs[0], addrs[1], nil
-		}
-	}
-	return "", "", fmt.Errorf("no 2 free ports on 127.0.0.1")
 }

@@ -10,6 +10,7 @@ package slapd
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/daemon"
 	"usher/internal/dovecot"
 	"usher/internal/need"
 )
@@ -98,8 +100,8 @@ func newServer(t testing.TB, o Options) *Server {
 // startSomewhere looks for other ports when somebody else was faster.
 func (s *Server) startSomewhere() (err error) {
 	for range 5 {
-		if s.Addr, s.TLSAddr, err = freeAddrs(); err != nil {
-			return err
+		for _, addr := range []*string{&s.Addr, &s.TLSAddr} {
+			*addr = net.JoinHostPort("127.0.0.1", daemon.FreePort(s.t))
 		}
 		if err = s.start(); err == nil || !strings.Contains(s.LogText(), "Address already in use") {
 			return err
