@@ -4,4 +4,7 @@
 //
 // Read usher_test.go for how usher is run, client_test.go for how it is spoken
 // to, stores_test.go for what is behind it. Every other file is one subject.
+//
+// Tests run side by side, unless they need the machine for themselves; each has servers
+// of its own. CONTRIBUTING.md says how to write one.
 package interop

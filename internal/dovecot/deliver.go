@@ -28,7 +28,9 @@ func (s *Server) deliver(user, message string) error {
 		}
 	}
 	s.delivered++
-	name := fmt.Sprintf("%d.%d.test", time.Now().UnixNano(), s.delivered)
+	now := time.Now()
+	// Dovecot numbers new messages by the seconds in front, then by what is behind the M.
+	name := fmt.Sprintf("%d.M%06dQ%d.test", now.Unix(), now.Nanosecond()/1000, s.delivered)
 	unfinished := filepath.Join(inbox, "tmp", name)
 	if err := os.WriteFile(unfinished, []byte(message), 0o600); err != nil {
 		return err

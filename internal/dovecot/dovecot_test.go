@@ -182,6 +182,24 @@ func TestStopAndRestart(t *testing.T) {
 	p.until("+OK 1 ")
 }
 
+// Messages keep their order, however long it takes until the next one comes, or how soon.
+func TestMessagesComeInOrder(t *testing.T) {
+	s := dovecot.Start(t, dovecot.Options{Users: map[string]string{"ann": "secret"}})
+	for i := range 12 {
+		if i == 1 {
+			time.Sleep(2500 * time.Millisecond) // in nanoseconds more than Dovecot can tell apart
+		}
+		s.Deliver("ann", fmt.Sprintf("Subject: message %d\r\n\r\nhello\r\n", i+1))
+	}
+	c := dial(t, s.IMAP)
+	c.expect("* OK")
+	c.send("a LOGIN ann secret\r\nb SELECT INBOX\r\nc FETCH 1:* BODY[HEADER]")
+	for i := range 12 {
+		c.until(fmt.Sprintf("* %d FETCH", i+1))
+		c.expect(fmt.Sprintf("Subject: message %d", i+1))
+	}
+}
+
 func TestBigMessage(t *testing.T) {
 	s := dovecot.Start(t, dovecot.Options{Users: map[string]string{"ann": "secret"}})
 	line := strings.Repeat("x", 76)
