@@ -135,6 +135,9 @@ func (a *Admission) lead(ctx context.Context) error {
 	if err != nil {
 		return a.unplaced(err)
 	}
+	if err := a.trusting(target); err != nil {
+		return err
+	}
 	a.backend, err = a.desk.openBackend(ctx, a.announced(target), a.enter) // is anybody there, and may we come in?
 	if err != nil {
 		return a.blame(err)
