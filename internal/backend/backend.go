@@ -34,9 +34,10 @@ type enterFunc = func(context.Context, *wire.Conn, route.Stop) error
 // An Opener opens targets. It is safe for concurrent use.
 type Opener struct {
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
-	Resolve func(ctx context.Context, host string) ([]string, error)  // to addresses
-	Own     func(netip.AddrPort) bool                                 // whether we listen there; nil: nowhere
-	Start   func(ctx context.Context, s route.Stop) (net.Conn, error) // the program of a stop; nil: none can be started
+	Resolve func(ctx context.Context, host string) ([]string, error)   // to addresses
+	Own     func(netip.AddrPort) bool                                  // whether we listen there; nil: nowhere
+	Start   func(ctx context.Context, s route.Stop) (net.Conn, error)  // the program of a stop; nil: none can be started
+	Visit   func(ctx context.Context, s route.Stop) (*tls.Conn, error) // the node of a stop, which has been shown its Preface; nil: there is no pool
 
 	dialer *net.Dialer
 
@@ -182,6 +183,9 @@ func (o *Opener) connect(ctx context.Context, a address, left int) (*wire.Conn, 
 	until, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(ctx, connectBy(a.stop.ConnectTimeout, until, left))
 	defer cancel()
+	if a.stop.Node != "" {
+		return o.visit(ctx, a.stop, until)
+	}
 	nc, err := o.dial(ctx, a.stop.SourceIP, a.addr)
 	if err != nil {
 		return nil, err

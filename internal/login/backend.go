@@ -44,7 +44,7 @@ func (d *Desk) openBackend(ctx context.Context, t route.Target, enter func(conte
 
 // announced is a target whose servers are told of the client before all else, where
 // they want it.
-func (a *Admission) announced(t route.Target) route.Target {
+func (a *Admission) announced(t route.Target) (route.Target, error) {
 	if d, ok := t.(route.Dial); ok {
 		for i, s := range d.Stops {
 			if s.ProxyProtocol > 0 {
@@ -53,9 +53,16 @@ func (a *Admission) announced(t route.Target) route.Target {
 			if s.Exec != nil {
 				s.Exec.Client = a.introduction()
 			}
+			if s.Node != "" {
+				voucher, err := a.voucher()
+				if err != nil {
+					return nil, err
+				}
+				d.Stops[i].Preface = voucher
+			}
 		}
 	}
-	return t
+	return t, nil
 }
 
 // introduction is what a program of this machine may know of the client.

@@ -112,7 +112,7 @@ func came(by *session.Front) (attrs []slog.Attr) {
 	if by == nil {
 		return nil
 	}
-	attrs = append(attrs, slog.String("via", by.Addr.String()))
+	attrs = append(attrs, slog.String("via", by.String()))
 	if by.Ext != "" {
 		attrs = append(attrs, slog.String("ext", by.Ext))
 	}

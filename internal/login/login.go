@@ -34,7 +34,7 @@ type Info struct {
 	Port     uint16 // in clear: 143
 	TLSPort  uint16 // implicit TLS: 993
 	ALPN     string // RFC 7301's name: "imap"
-	Full     string // what a client hears for whom there is no room: a line
+	Full     string // what a client hears for whom there is no room: a line; "": nothing
 	Farewell string // what a logged-in client hears when usher ends its session; "": nothing
 }
 

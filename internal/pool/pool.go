@@ -39,7 +39,7 @@ type Settings struct {
 type Rule struct {
 	Nodes   []string // none: all
 	Users   []string // patterns with * and ?; with Domains none: everybody
-	Domains []string // of users, what stands behind the last @
+	Domains []string // of users, what stands behind the first @, as in [[route]]
 }
 
 // vouches tells whether a rule lets a node vouch for a user.
@@ -51,7 +51,7 @@ func (r Rule) vouches(node, user string) bool {
 		return true
 	}
 	user = strings.ToLower(user)
-	domain := user[strings.LastIndexByte(user, '@')+1:]
+	_, domain, _ := strings.Cut(user, "@")
 	fits := func(pattern string) bool { return glob(strings.ToLower(pattern), user) }
 	isDomain := func(d string) bool { return strings.EqualFold(d, domain) }
 	return slices.ContainsFunc(r.Users, fits) || strings.Contains(user, "@") && slices.ContainsFunc(r.Domains, isDomain)

@@ -27,8 +27,9 @@ type Local struct {
 
 // A Node is a machine of the pool.
 type Node struct {
-	Addr string // host:port, where the others reach it
-	Own  bool   // it is this machine
+	Addr    string        // host:port, where the others reach it
+	Own     bool          // it is this machine
+	Timeout time.Duration // from dialling to what its program says, of all stops together
 }
 
 // ErrNoLocal says that a login should be served by this machine, which serves none.
@@ -48,6 +49,10 @@ func (t *Table) local(v Visit) (Target, error) {
 	}
 	return Dial{Stops: []Stop{s}, Timeout: cmp.Or(v.Account.Place.Timeout, t.Local.Timeout)}, nil
 }
+
+// Here sends a login to a program of this machine, whatever the account's hosts are: a
+// login for which another node vouches goes no further.
+func (t *Table) Here(v Visit) (Target, error) { return t.local(v) }
 
 // exec is the program that serves an account here.
 func (t *Table) exec(v Visit) (Stop, error) {
@@ -102,7 +107,7 @@ func (t *Table) inPool(v Visit, host string) (s Stop, ours bool, err error) {
 	name, isNode := t.node(host)
 	switch {
 	case isNode && !t.Nodes[name].Own:
-		return Stop{Backend: PoolName, Addr: t.Nodes[name].Addr, Node: name, ConnectTimeout: t.Backends[Default].ConnectTimeout}, true, nil
+		return Stop{Backend: PoolName, Addr: t.Nodes[name].Addr, Node: name}, true, nil
 	case isNode, t.isHere(host) && v.Account.Place.Port == 0:
 		s, err = t.exec(v)
 		return s, err == nil, err

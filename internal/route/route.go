@@ -175,6 +175,7 @@ func (t *Table) dial(v Visit, names ...string) (Target, error) {
 		}
 		if ours {
 			d.Stops = append(d.Stops, s)
+			d.Timeout = cmp.Or(d.Timeout, t.Nodes[s.Node].Timeout)
 			continue
 		}
 		b, hosts, backend := t.settings(v.Protocol, name)

@@ -88,7 +88,7 @@ func describe(one *session.Session) admin.Session {
 		a.From = one.Near.String()
 	}
 	if one.Front != nil {
-		a.Via, a.Ext = one.Front.Addr.String(), one.Front.Ext
+		a.Via, a.Ext = one.Front.String(), one.Front.Ext
 	}
 	return a
 }
