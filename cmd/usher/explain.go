@@ -162,5 +162,9 @@ func (p *page) stop(s admin.StopHost) {
 	if s.Sick {
 		health = "failed lately, asked last until " + clock(s.Until)
 	}
+	if s.Node != "" {
+		p.line("server", "node %s of the pool, at %s, which believes this one: %s", s.Node, s.Addr, health)
+		return
+	}
 	p.line("server", "%s/%s (%s), TLS %s, as %s: %s", s.Backend, s.Addr, s.IP, s.TLS, s.Login, health)
 }

@@ -68,7 +68,7 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "usher",
 		Short:         "An IMAP and POP3 proxy: one host name in front of many mail servers",
-		Version:       version,
+		Version:       version + " (build " + buildID() + ")",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,

@@ -73,6 +73,7 @@ type Account struct {
 // A StopHost is one address of a server that may be asked.
 type StopHost struct {
 	Backend string    `json:"backend"`
+	Node    string    `json:"node,omitempty"` // of the pool, which believes us
 	Addr    string    `json:"addr"`  // host:port
 	IP      string    `json:"ip"`    // IP:port
 	TLS     string    `json:"tls"`   // none, starttls, implicit

@@ -45,11 +45,17 @@ type Opener struct {
 	sick map[string]time.Time // address → until when it is asked last
 }
 
-// New returns an Opener that uses the system's network.
-func New() *Opener {
+// Dialer dials servers as they should be.
+func Dialer() *net.Dialer {
 	d := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Minute, Interval: -1, Count: -1}} // the rest as the system has it
 	d.SetMultipathTCP(false)
 	setOptions(d)
+	return d
+}
+
+// New returns an Opener that uses the system's network.
+func New() *Opener {
+	d := Dialer()
 	return &Opener{Dial: d.DialContext, dialer: d, Resolve: net.DefaultResolver.LookupHost, sick: map[string]time.Time{}}
 }
 

@@ -19,6 +19,7 @@ type Config struct {
 	Route    []Route            `toml:"route"`
 	Auth     Auth               `toml:"auth"`
 	Limit    Limit              `toml:"limit"`
+	Pool     Pool               `toml:"pool"`
 
 	// Ignored names the keys that were written but that this version does not
 	// act on, though nothing goes wrong without them. Log them as warnings.
@@ -460,6 +461,58 @@ type Policy struct {
 	// Whether what it says has no effect but a line in the log, to try a service out.
 	// Default: false.
 	LogOnly bool `toml:"log_only" default:"false"`
+}
+
+// Pool names the machines that run the same file and trust each other: see "A pool of
+// machines that trust each other". The machine that a client has reached checks who it is,
+// and takes it to the one where its mailbox lives, which asks nobody again and starts a
+// program of [local]. In host, an account names that machine as it is called here.
+type Pool struct {
+	// The machines, by name, and where the others reach them:
+	// nodes = { mx1 = "10.0.0.1:7143", mx2 = "10.0.0.2:7143" }.
+	Nodes map[string]string `toml:"nodes"`
+	// Which of them this machine is. "" means the one whose name is in its certificate,
+	// so that the same file serves all.
+	Node string `toml:"node"`
+	// File of this machine's certificate, PEM: one of its names (subject alternative name,
+	// DNS) is the name of the node, and it is good for servers and clients. It is read
+	// again when it has changed.
+	Cert Path `toml:"cert"`
+	// File of its key, PEM.
+	Key Path `toml:"key"`
+	// File of the authorities that sign the certificates of the pool, PEM. No others count,
+	// least of all those that the system trusts.
+	CA Path `toml:"ca"`
+	// Where to listen for the other nodes, as ":7143". "" means at this node's own address
+	// in nodes.
+	Listen string `toml:"listen"`
+	// How many connections to each other node are kept ready, so that logins need not wait
+	// for a handshake. 0 keeps none.
+	// Default: 2.
+	Warm int `toml:"warm" default:"2"`
+	// How long all may take from dialling to the greeting of the program at the other node,
+	// over all hosts of an account together.
+	// Default: "10s".
+	Timeout Duration `toml:"timeout" default:"10s"`
+	// By how much the clocks of the nodes may differ: a certificate counts for so much
+	// longer, and so much sooner, than it says.
+	// Default: "5m".
+	ClockLeeway Duration `toml:"clock_leeway" default:"5m"`
+
+	// Which nodes may vouch for which users. Without any block every node of the pool may
+	// for everybody; with some, what none of them allows is refused.
+	Vouch []Vouch `toml:"vouch,omitempty"`
+}
+
+// Vouch lets nodes of the pool vouch for users.
+type Vouch struct {
+	// The nodes. Left out, all.
+	Nodes []string `toml:"nodes"`
+	// Names of users; * stands for any characters, ? for one. Without users and domains,
+	// everybody.
+	Users []string `toml:"users"`
+	// Domains of users, besides.
+	Domains []string `toml:"domains"`
 }
 
 // Limit keeps one client from taking the room of others, and those who guess

@@ -38,10 +38,9 @@ func laters() []later {
 	return []later{
 		{key: "server.own_names", act: note},
 		{key: "listen.*.protocol", words: "sieve", remedy: "use imap or pop3"},
-		{key: "backend.*.login.as", words: "peer", remedy: "use user, master or token"},
+		{key: "backend.*.login.as", words: "peer", remedy: "name the machine in nodes of [pool], which needs no login; for other backends use user, master or token"},
 		{key: "local"},
 		{key: "route.*.to", words: "local home", remedy: routeRemedy},
-		{key: "pool"},
 		{key: "cluster.type", words: "redis", remedy: "leave [cluster] out: this node is then alone"},
 		{key: "cluster", act: ignore},
 		{key: "dashboard", act: ignore},

@@ -85,6 +85,8 @@ func (p Protocol) voucher(c *login.Client, node string) (v pool.Voucher, err err
 		return v, p.refuse(&p.Troubles.crowds, c, node, errors.New("it has too many connections that wait for a voucher"))
 	}
 	defer done()
+	stop := context.AfterFunc(p.Node.Left(), c.Conn.Interrupt)
+	defer stop()
 	if err := c.Conn.Await(time.Now().Add(pool.Awaits)); err != nil {
 		return v, err
 	}
@@ -102,6 +104,9 @@ func (p Protocol) voucher(c *login.Client, node string) (v pool.Voucher, err err
 	}
 	if err != nil {
 		return v, p.refuse(&p.Troubles.vouchers, c, node, err)
+	}
+	if !stop() { // by the configuration of today the node may be none of the pool any more
+		return v, wire.ErrInterrupted
 	}
 	p.Node.Heard(node, v.Build)
 	return v, nil

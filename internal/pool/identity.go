@@ -90,8 +90,8 @@ func (f *files) current() *identity {
 	return f.loaded
 }
 
-// errExpired says that a certificate is out of date, however clocks may differ.
-var errExpired = errors.New("the certificate is expired or not valid yet")
+// ErrExpired says that a certificate is out of date, however clocks may differ.
+var ErrExpired = errors.New("the certificate is expired or not valid yet")
 
 // verify tells whether a chain was signed by the pool's authorities for a use, at a
 // time that clocks may see differently.
@@ -110,7 +110,7 @@ func (id *identity) verify(chain []*x509.Certificate, use x509.ExtKeyUsage, now 
 	}
 	if invalid, is := errors.AsType[x509.CertificateInvalidError](err); is && invalid.Reason == x509.Expired {
 		return fmt.Errorf("%w: it holds from %s to %s: renew it with usher pool add, and see that the clocks are right",
-			errExpired, chain[0].NotBefore.UTC().Format(time.DateTime), chain[0].NotAfter.UTC().Format(time.DateTime))
+			ErrExpired, chain[0].NotBefore.UTC().Format(time.DateTime), chain[0].NotAfter.UTC().Format(time.DateTime))
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -28,6 +29,9 @@ type Node struct {
 	verified map[seen]time.Time // chains that were found good, and until when that holds
 	roots    *x509.CertPool     // by which they were
 	waiting  map[string]int     // by node: connections that have not vouched for anybody yet
+
+	left  context.Context // until it leaves the pool, or is a node by another configuration
+	leave context.CancelFunc
 }
 
 // seen is a certificate that was looked at, for a use.
@@ -40,6 +44,7 @@ type seen struct {
 // do.
 func New(s Settings, log *slog.Logger, b *Builds) (*Node, error) {
 	n := &Node{Settings: s, log: log, builds: b, now: time.Now, verified: map[seen]time.Time{}, waiting: map[string]int{}}
+	n.left, n.leave = context.WithCancel(context.Background())
 	n.files = &files{cert: s.Cert, key: s.Key, ca: s.CA, log: log, now: time.Now}
 	if err := n.files.load(); err != nil {
 		return nil, err
@@ -217,6 +222,12 @@ func (n *Node) Waits(node string) (done func(), ok bool) {
 		n.waiting[node]--
 	}), true
 }
+
+// Leave ends the waiting of those who have not vouched for anybody yet.
+func (n *Node) Leave() { n.leave() }
+
+// Left ends when the node has left.
+func (n *Node) Left() context.Context { return n.left }
 
 // Hello is what we say first to a node that comes.
 func (n *Node) Hello() []byte { return hello(n.builds.Own) }

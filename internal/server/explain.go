@@ -212,7 +212,7 @@ func (h *house) explainRoute(ctx context.Context, e *admin.Explanation, a *accou
 	}
 	for _, one := range health {
 		e.Stops = append(e.Stops, admin.StopHost{
-			Backend: one.Stop.Backend, Addr: one.Stop.Addr, IP: one.Addr, TLS: one.Stop.TLS.String(), Login: loginInWords(one.Stop.Login),
+			Backend: one.Stop.Backend, Node: one.Stop.Node, Addr: one.Stop.Addr, IP: one.Addr, TLS: one.Stop.TLS.String(), Login: loginInWords(one.Stop.Login),
 			Sick: !one.Sick.IsZero(), Until: one.Sick,
 		})
 	}

@@ -64,6 +64,8 @@ func (s *Server) replace(next *house, opened listeners) {
 	old.bequeathTokens(next)
 	s.ports.add(opened)
 	s.use(next)
+	old.part()
+	next.meet()
 	s.serve(opened)
 	for _, l := range s.ports.keep(next.services) {
 		s.log.Info("no longer listening", "addr", l.Net.Addr().String())

@@ -119,8 +119,10 @@ func (s *Server) begin(opened listeners) {
 	s.house.Load().restore(s.log)
 	s.keepSalt(s.house.Load())
 	s.keepTokenKey(s.house.Load())
+	s.builds.Own, s.house.Load().desk.Build = s.Build, s.Build
 	s.use(s.house.Load())
 	s.serve(opened)
+	s.house.Load().meet()
 	s.announce()
 	s.listening.Go(func() { s.tell.Watch(s.accepting, s.alive) })
 	s.listening.Go(func() { govern(s.accepting, s.processors) })

@@ -22,7 +22,9 @@ import (
 	"usher/internal/limit"
 	"usher/internal/listen"
 	"usher/internal/login"
+	"usher/internal/peer"
 	"usher/internal/penalty"
+	"usher/internal/pool"
 	"usher/internal/relay"
 	"usher/internal/route"
 	"usher/internal/session"
@@ -45,11 +47,15 @@ type Server struct {
 	Again []string
 	// Version is what commands are told.
 	Version string
+	// Build is what other nodes of the pool are told: differing ones are warned of.
+	Build string
 
 	log       *slog.Logger
 	limits    *limit.Limits
 	penalties *penalty.Penalties
 	refusals  listen.Refusals
+	builds    *pool.Builds
+	troubles  peer.Troubles
 	sessions  *session.Registry
 	relay     relay.Engine
 	ports     ports
@@ -87,7 +93,7 @@ type Server struct {
 // no sense. Nothing is opened yet.
 func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
-		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, penalties: penalty.New(penalty.Terms{}), since: time.Now(), tell: &systemd.Notifier{Log: log}, traces: &trace.Traces{Log: log},
+		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, penalties: penalty.New(penalty.Terms{}), since: time.Now(), builds: &pool.Builds{}, tell: &systemd.Notifier{Log: log}, traces: &trace.Traces{Log: log},
 		processors: runtime.GOMAXPROCS(0),
 	}
 	s.drains.Store(-1)

@@ -80,6 +80,7 @@ func (s *Server) handOver(next *handover.Successor) error {
 		return fmt.Errorf("the new process failed: %w", err)
 	}
 	s.ports.close()
+	s.house.Load().part() // other nodes come to the successor
 	s.traces.End("", "usher was upgraded: nobody new comes to this process")
 	s.listening.Go(func() { s.retire(next, err) })
 	return nil
