@@ -21,7 +21,8 @@ func (c *Config) Effective() string {
 		Route    []Route            `toml:"route,omitempty"`
 		Auth     Auth               `toml:"auth"`
 		Limit    Limit              `toml:"limit"`
-	}{c.Server, c.TLS, c.Listen, nil, maps.Clone(c.Backend), c.Route, c.Auth.shown(), c.Limit}
+		Pool     *Pool              `toml:"pool,omitempty"`
+	}{c.Server, c.TLS, c.Listen, nil, maps.Clone(c.Backend), c.Route, c.Auth.shown(), c.Limit, c.Pool.shown()}
 	shown.Server.OwnNames = nil // it has no effect yet
 	for _, a := range c.Accounts {
 		shown.Accounts = append(shown.Accounts, a.effective())
@@ -45,6 +46,14 @@ func (l Login) shown() Login {
 		l.Password = "" // only one of them may be given
 	}
 	return l
+}
+
+// shown is nothing where there is no pool.
+func (p Pool) shown() *Pool {
+	if len(p.Nodes) == 0 {
+		return nil
+	}
+	return &p
 }
 
 // shown hides the secret of salts, and those of the provider of tokens and of the policy

@@ -31,7 +31,7 @@ const (
 // pool translates [pool]: the way to other nodes, and the door for them.
 func (b *builder) pool(h *house, builds *pool.Builds, troubles *peer.Troubles, backends *backend.Opener) {
 	if len(b.cfg.Pool.Nodes) == 0 {
-		if b.cfg.Has("pool.cert") || b.cfg.Has("pool.node") || b.cfg.Has("pool.listen") {
+		if p := b.cfg.Pool; string(p.Cert)+p.Node+p.Listen != "" {
 			b.wrong("write nodes = { mx1 = \"10.0.0.1:7143\", … }", "pool.nodes", "a pool has nodes")
 		}
 		return
