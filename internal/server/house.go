@@ -33,6 +33,7 @@ type house struct {
 	opened   []*openSource
 	chain    account.Chain // of those that are opened
 	masters  account.Chain // … of those whose accounts are masters'
+	programs *programs     // of [local]; nil: there are none
 	tokens   tokens
 	networks limit.Networks
 	policy   *policy.Settings // nil: there is no such service
@@ -56,7 +57,7 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 	backends.Own = s.listensOn
 	h.desk = &login.Desk{
 		Mechanisms: b.mechanisms(), Towards: those(towards), Name: h.name,
-		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
+		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(h), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
 	h.tokens = tokens{settings: b.clientTokens(), mints: b.mints}
