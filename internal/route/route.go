@@ -134,7 +134,7 @@ func (t *Table) Why(v Visit) string {
 	case t.stays(v.Protocol):
 		return t.Local.Stays[v.Protocol] + ": this machine"
 	case hosts != "":
-		return "the account's own host: " + hosts
+		return "the account's own host: " + hosts + t.whose(v)
 	case t.Local != nil:
 		return "no route and no host: this machine"
 	default:

@@ -54,7 +54,7 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 	b := &builder{cfg: cfg, refusals: &s.refusals, traces: s.traces, log: s.log}
 	h := &house{cfg: cfg, names: b.names(), clients: b.clientAuthority()}
 	backends := backend.New()
-	backends.Own = s.listensOn
+	backends.Own, backends.Start = s.listensOn, s.starter(h)
 	h.desk = &login.Desk{
 		Mechanisms: b.mechanisms(), Towards: those(towards), Name: h.name,
 		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(h), Backends: backends, Sessions: s.sessions, Log: s.log,

@@ -161,7 +161,17 @@ func (b *builder) environment(key string, c config.Program) (list []string) {
 // policyOfLocal is what the helper may do, but for the programs.
 func (b *builder) policyOfLocal() spawn.Policy {
 	c := &b.cfg.Local
-	p := spawn.Policy{Programs: map[string]spawn.Program{}, MinUID: uint32(c.MinUID), MinGID: uint32(c.MinGID), Homes: c.Homes}
+	l := c.Limit
+	p := spawn.Policy{
+		Programs: map[string]spawn.Program{}, MinUID: uint32(c.MinUID), MinGID: uint32(c.MinGID), Homes: c.Homes, Setuid: c.Setuid,
+		Limits: spawn.Limits{
+			Files: uint64(l.Files), Processes: uint64(l.Processes), Memory: uint64(l.Memory) << 20,
+			PerUser: l.PerUser, Total: l.Total, Starting: l.Starting,
+		},
+	}
+	if l.Memory > 0 && l.Memory < leastMemory {
+		b.wrong("write 256 or more, or 0", "local.limit.memory", "%d megabytes are not enough", l.Memory)
+	}
 	for i, home := range c.Homes {
 		if !filepath.IsAbs(home) || filepath.Clean(home) != home || home == "/" {
 			b.wrong("write it as \"/home\"", fmt.Sprintf("local.homes[%d]", i), "%q is no absolute folder for homes", home)
@@ -213,6 +223,7 @@ func (b *builder) stays() map[string]string {
 		case "", "1":
 		case "0":
 			m[name] = variable + "=0"
+			b.warn("unset "+variable+" if that is not meant", "local", fmt.Sprintf("%s=0 in the environment: no %s login leaves this machine", variable, name))
 		default:
 			b.wrong("set it to 0 or 1", "local", "the environment variable %s is %.20q", variable, os.Getenv(variable))
 		}
@@ -220,7 +231,7 @@ func (b *builder) stays() map[string]string {
 	return m
 }
 
-// examinePrograms tells whether each program can be found by those as whom it is
+// examine tells whether each program can be found by those as whom it is
 // started.
 func (p *programs) examine(report func(what string, err error)) {
 	if p == nil {
