@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 
 	"usher/internal/route"
@@ -35,6 +37,9 @@ func (o *Opener) run(ctx context.Context, s route.Stop, enter enterFunc) (*wire.
 	if err := enter(ctx, c, s); err != nil {
 		_ = c.Close()
 		abandon(nc)
+		if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("the program ended before it let the client in: %w", err)
+		}
 		return nil, err
 	}
 	return c, nil

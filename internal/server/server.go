@@ -65,6 +65,7 @@ type Server struct {
 	processors int // that we may use: see govern
 	tell       *systemd.Notifier
 	admin      *admin.Server      // nil: there is none
+	helper     *helper            // who starts programs; nil: nobody does
 	heritage   *handover.Heritage // from the process that we have replaced; nil: none
 	tickets    *tickets.Keys      // of TLS sessions; nil: there is no TLS
 	traces     *trace.Traces
