@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 
 	"usher/internal/route"
 	"usher/internal/wire"
@@ -37,7 +38,7 @@ func (o *Opener) run(ctx context.Context, s route.Stop, enter enterFunc) (*wire.
 	if err := enter(ctx, c, s); err != nil {
 		_ = c.Close()
 		abandon(nc)
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 			err = fmt.Errorf("the program ended before it let the client in: %w", err)
 		}
 		return nil, err

@@ -334,7 +334,8 @@ type Local struct {
 	// Protocols whose logins all stay on this machine, whatever host an account has, as
 	// with IMAP_PROXY=0 and POP3_PROXY=0 in the environment, which hold too.
 	Stays []string `toml:"stays,omitempty"`
-	// How long a program may take to be started and to greet.
+	// How long a program may take to be started and to greet, and to end once its client
+	// has left; then it is ended.
 	// Default: "10s".
 	Timeout Duration `toml:"timeout" default:"10s"`
 	// The lowest user that programs are started as. root never is.

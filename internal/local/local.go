@@ -37,14 +37,15 @@ func Speaks(path string) route.Dialect {
 }
 
 // Program is what of the command never changes, for the helper's list: the words
-// before the first that depends on whom it serves.
+// before the first that depends on whom it serves. It is called by its whole name:
+// Dovecot's programs start themselves again by it.
 func (c Command) Program() spawn.Program {
 	fixed := c.Words[1:]
 	if i := slices.IndexFunc(fixed, varies); i >= 0 {
 		fixed = fixed[:i]
 	}
 	p := spawn.Program{
-		Path: c.Words[0], Args: append([]string{filepath.Base(c.Words[0])}, literal(fixed)...),
+		Path: c.Words[0], Args: append([]string{c.Words[0]}, literal(fixed)...),
 		Env: slices.Clone(c.Env), Vars: c.vars(), More: len(c.Words) - 1 - len(fixed),
 	}
 	switch c.Speaks {

@@ -128,6 +128,24 @@ func (c *Client) Start(ctx context.Context, r Request) (net.Conn, int, error) {
 	return nc, pid, nil
 }
 
+// End has what was started for a session ended, unless it ends by itself within the
+// grace. It does not wait for that.
+func (c *Client) End(ctx context.Context, id string, grace time.Duration) error {
+	message, err := encode(Request{ID: id, End: &End{Grace: grace}}, maxRequest)
+	if err != nil {
+		return err
+	}
+	ours, theirs, err := pair(unix.SOCK_STREAM) // all messages have the same form
+	if err != nil {
+		return err
+	}
+	defer func() { _, _ = ours.Close(), theirs.Close() }()
+	if _, err = c.ask(ctx, message, theirs); err != nil {
+		return fmt.Errorf("end what was started for %s: %w", id, err)
+	}
+	return nil
+}
+
 // errNothingStarted is when the helper has died before it started the program.
 var errNothingStarted = errors.New("the helper ended in the middle of it, nothing was started")
 

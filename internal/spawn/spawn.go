@@ -16,6 +16,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"time"
 )
 
 // A Policy is all that a helper may do. It cannot change once the helper has it.
@@ -72,7 +73,12 @@ type Request struct {
 	Args     []string
 	Env      []string
 	ID       string // of the session, for Events
+	End      *End   `json:",omitempty"` // asks for the end of what was started for ID, and for nothing else
 }
+
+// An End has programs ended that do not end by themselves within a time: first by
+// SIGTERM, then by SIGKILL, with all that they have started.
+type End struct{ Grace time.Duration }
 
 // A Refusal is the helper's no: the Policy forbids it, or the home is not as it should
 // be. Trying again will not help. Its text says what to do.

@@ -159,6 +159,10 @@ func (w *worker) obey(m *message) (pid int, err error) {
 	if err := decode(m.text, r); err != nil {
 		return 0, &Refusal{err.Error()}
 	}
+	if r.End != nil {
+		w.end(r)
+		return os.Getpid(), nil
+	}
 	if err := w.permits(r); err != nil {
 		return 0, err
 	}
