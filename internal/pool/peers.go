@@ -41,6 +41,7 @@ type peer struct {
 	*Peers
 	name, addr string
 	tls        *tls.Config
+	again      *tls.Config // of those that go on with an earlier session
 	taken      chan struct{} // one stands ready no more
 
 	mu    sync.Mutex
@@ -60,7 +61,10 @@ func (n *Node) Peers(d *net.Dialer) *Peers {
 	p := &Peers{node: n, peers: map[string]*peer{}, Dial: d.DialContext}
 	for name, addr := range n.Nodes {
 		if name != n.Name {
-			p.peers[name] = &peer{Peers: p, name: name, addr: addr, tls: n.clientConfig(name), taken: make(chan struct{}, 1)}
+			one := &peer{Peers: p, name: name, addr: addr, tls: n.clientConfig(name), taken: make(chan struct{}, 1)}
+			one.again = one.tls.Clone()
+			one.again.CurvePreferences = []tls.CurveID{tls.X25519}
+			p.peers[name] = one
 		}
 	}
 	return p
@@ -273,7 +277,8 @@ func (p *peer) dial(ctx context.Context) (ready, error) {
 	if p.Under != nil {
 		under = p.Under(raw)
 	}
-	c := tls.Client(under, p.tls)
+	config := p.config()
+	c := tls.Client(under, config)
 	if err := c.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return ready{}, explain(err)
@@ -289,9 +294,22 @@ func (p *peer) dial(ctx context.Context) (ready, error) {
 		_ = c.Close()
 		return ready{}, explain(err)
 	}
+	if config == p.again && !c.ConnectionState().DidResume {
+		p.tls.ClientSessionCache.Put(p.name, nil) // the next handshake is a whole one
+	}
 	_ = c.SetDeadline(time.Time{})
 	p.node.Heard(p.name, build)
 	return ready{c, raw, time.Now().Add(freshFor)}, nil
+}
+
+// config is TLS for the next handshake. One that goes on with an earlier session takes
+// its keys from that one too, which had the key exchange that no quantum computer breaks:
+// to do that again, each time, would cost more than all the rest of a handshake.
+func (p *peer) config() *tls.Config {
+	if earlier, _ := p.tls.ClientSessionCache.Get(p.name); earlier != nil {
+		return p.again
+	}
+	return p.tls
 }
 
 // explain says in our words what TLS says by a number.
