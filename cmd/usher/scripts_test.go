@@ -2,14 +2,18 @@ package main
 
 import (
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"usher/internal/config"
 	"usher/internal/demo"
+	"usher/internal/pool"
 )
 
 // TestExamples checks doc/examples as an administrator would, who has put the
@@ -62,6 +66,7 @@ func putFiles(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	putPool(t, cfg.Pool)
 	pairs := append(cfg.TLS.Certificate, config.Certificate{Cert: cfg.TLS.Cert, Key: cfg.TLS.Key})
 	for _, b := range cfg.Backend {
 		pairs = append(pairs, config.Certificate{Cert: b.CA, Key: b.CA + ".key"})
@@ -71,6 +76,27 @@ func putFiles(t *testing.T, file string) {
 			continue
 		}
 		if err := demo.WriteCertificate(string(p.Cert), string(p.Key)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// putPool makes the certificates of a pool's first node.
+func putPool(t *testing.T, p config.Pool) {
+	t.Helper()
+	if len(p.Nodes) == 0 {
+		return
+	}
+	a := pool.Authority{Dir: t.TempDir(), Now: time.Now}
+	if err := a.Init(); err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := a.Add(slices.Min(slices.Collect(maps.Keys(p.Nodes))), 365)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]config.Path{cert: p.Cert, key: p.Key, filepath.Join(a.Dir, pool.AuthorityCert): p.CA} {
+		if err := os.Rename(from, string(to)); err != nil {
 			t.Fatal(err)
 		}
 	}
