@@ -101,8 +101,9 @@ func FromFile(f *os.File) (*Client, error) {
 // File is another descriptor of the helper, for a process that goes on with it.
 func (c *Client) File() (*os.File, error) { return c.shared.File() }
 
-// Close leaves the helper to other processes, if there are any; else it ends. The
-// programs that it has started go on.
+// Close leaves the helper to other processes, if there are any; else it ends, once the
+// programs have that it has started: they get a while for it, as nobody is there any
+// more whom they could serve.
 func (c *Client) Close() (err error) {
 	c.closed.Do(func() { err = c.shared.Close() })
 	return err

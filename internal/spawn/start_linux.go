@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -138,6 +139,23 @@ func (w *worker) finish(c *child, grace time.Duration) {
 			w.strike(c, how.signal)
 		}
 	}
+}
+
+// lastGrace is how long programs may go on whose session, and usher with it, is gone.
+const lastGrace = 10 * time.Second
+
+// windUp waits until all that was started has ended, and sees to it that it does.
+func (w *worker) windUp() {
+	var all sync.WaitGroup
+	w.mu.Lock()
+	for _, c := range w.children {
+		all.Go(func() {
+			w.finish(c, lastGrace)
+			<-c.ended // SIGKILL was not to be ignored
+		})
+	}
+	w.mu.Unlock()
+	all.Wait()
 }
 
 // strike sends a signal to the group of a process that is not buried: its number is

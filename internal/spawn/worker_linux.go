@@ -118,6 +118,7 @@ func (w *worker) serve(shared *net.UnixConn) error {
 	for {
 		m, err := receive(shared, b)
 		if errors.Is(err, errLeft) {
+			w.windUp()
 			return nil
 		}
 		if err != nil {
