@@ -36,9 +36,8 @@ func work(first bool) error {
 	if first {
 		told := answerFor(os.Getpid(), err)
 		b, _ := encode(told, maxReply)
-		_ = unix.Sendmsg(sharedFD, b, nil, nil, unix.MSG_NOSIGNAL)
-		if err != nil {
-			return nil // the keeper need not try again
+		if unix.Sendmsg(sharedFD, b, nil, nil, unix.MSG_NOSIGNAL) == nil && err != nil {
+			return nil // it is told; the keeper need not try again
 		}
 	}
 	if err != nil {
@@ -155,6 +154,9 @@ func (w *worker) obey(m *message) (pid int, err error) {
 	}
 	if m.wrong != nil {
 		return 0, &Refusal{m.wrong.Error()}
+	}
+	if m.reply < 0 {
+		return 0, refuse("there was no socket for the answer")
 	}
 	r := new(Request)
 	if err := decode(m.text, r); err != nil {
