@@ -102,9 +102,8 @@ func FromFile(f *os.File) (*Client, error) {
 // File is another descriptor of the helper, for a process that goes on with it.
 func (c *Client) File() (*os.File, error) { return c.shared.File() }
 
-// Close leaves the helper to other processes, if there are any; else it ends, once the
-// programs have that it has started: they get a while for it, as nobody is there any
-// more whom they could serve.
+// Close leaves the helper to other processes, if there are any; else it ends. The
+// programs that it has started go on, but for those that were to End.
 func (c *Client) Close() (err error) {
 	c.closed.Do(func() { err = c.shared.Close() })
 	return err
@@ -141,7 +140,7 @@ func (c *Client) End(ctx context.Context, id string, grace time.Duration) error 
 	if err != nil {
 		return err
 	}
-	defer func() { _, _ = ours.Close(), theirs.Close() }()
+	defer func() { _ = ours.Close() }()
 	if _, err = c.ask(ctx, message, theirs); err != nil {
 		return fmt.Errorf("end what was started for %s: %w", id, err)
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
@@ -121,7 +120,7 @@ func (w *worker) end(r *Request) {
 	defer w.mu.Unlock()
 	for _, c := range w.children {
 		if c.counts && c.voice.id == r.ID {
-			go w.finish(c, r.End.Grace)
+			w.ending.Go(func() { w.finish(c, r.End.Grace) })
 		}
 	}
 }
@@ -139,23 +138,6 @@ func (w *worker) finish(c *child, grace time.Duration) {
 			w.strike(c, how.signal)
 		}
 	}
-}
-
-// lastGrace is how long programs may go on whose session, and usher with it, is gone.
-const lastGrace = 10 * time.Second
-
-// windUp waits until all that was started has ended, and sees to it that it does.
-func (w *worker) windUp() {
-	var all sync.WaitGroup
-	w.mu.Lock()
-	for _, c := range w.children {
-		all.Go(func() {
-			w.finish(c, lastGrace)
-			<-c.ended // SIGKILL was not to be ignored
-		})
-	}
-	w.mu.Unlock()
-	all.Wait()
 }
 
 // strike sends a signal to the group of a process that is not buried: its number is

@@ -22,7 +22,8 @@ type worker struct {
 	groups *groups
 	events *events
 
-	bury     sync.RWMutex // held while a process is started, and, to write, while dead ones are buried
+	ending   sync.WaitGroup // what is being ended, at which the worker stays to the last
+	bury     sync.RWMutex   // held while a process is started, and, to write, while dead ones are buried
 	mu       sync.Mutex
 	children map[int]*child
 	running  map[uint32]int           // by uid: that run or are about to
@@ -117,7 +118,7 @@ func (w *worker) serve(shared *net.UnixConn) error {
 	for {
 		m, err := receive(shared, b)
 		if errors.Is(err, errLeft) {
-			w.windUp()
+			w.ending.Wait()
 			return nil
 		}
 		if err != nil {
