@@ -246,8 +246,8 @@ func (h *house) file(source string) string {
 	program := func(name string) string {
 		return fmt.Sprintf("%s = [\"/usr/lib/dovecot/%s\", \"-c\", %q]\n", name, name, filepath.Join(h.dir, "dovecot.conf"))
 	}
-	text := fmt.Sprintf(conf, "0s", filepath.Join(h.dir, filepath.Base(cert)), filepath.Join(h.dir, filepath.Base(key)), "")
-	return strings.Replace(text, `user     = ""`, `user     = "nobody"`, 1) + fmt.Sprintf(`
+	text := fmt.Sprintf(conf, "nobody", "0s", filepath.Join(h.dir, filepath.Base(cert)), filepath.Join(h.dir, filepath.Base(key)), "")
+	return text + fmt.Sprintf(`
 [[accounts]]
 type   = "http"
 url    = %q

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -597,5 +598,55 @@ func TestCheckAsksTheOtherNodes(t *testing.T) {
 	}
 	if err := found["node mx3 of the pool, "+p.addrs["mx3"]]; err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("mx3: %v", err)
+	}
+}
+
+func TestWhoIsVouchedForGoesNoFurther(t *testing.T) {
+	p := newPool(t, "mx1", "mx2", "mx3")
+	third := p.start("mx3", p.text("mx3", "", "", ""))
+	home := p.start("mx2", p.text("mx2", "", "", ""))
+	// Whatever the home's own routes say of this user.
+	home.house.Load().desk.Routes.Rules = []route.Rule{{To: route.ToAccount}}
+	l := p.liar("mx1", "mx2")
+	_, _ = l.conn.Write(voucher(t, func(v *pool.Voucher) { v.Account.Fields["host"], v.Account.Fields["mailhost"] = "mx3", "mx3" }))
+	line, err := bufio.NewReader(l.conn).ReadString('\n')
+	if !strings.HasPrefix(line, "* PREAUTH [CAPABILITY IMAP4rev1 IDLE] mx2 has") {
+		t.Errorf("%q %v", line, err)
+	}
+	// A route that refuses refuses here, too.
+	home.house.Load().desk.Routes.Rules = []route.Rule{{User: "ann@*", To: route.ToRefuse}}
+	if heard := p.liar("mx1", "mx2").says(voucher(t, func(*pool.Voucher) {})); !strings.HasPrefix(heard, "* BYE [SERVERBUG]") {
+		t.Errorf("heard %q", heard)
+	}
+	if n := len(third.Sessions(admin.Selector{})) + third.log.count("login refused"); n > 0 {
+		t.Errorf("mx3 has heard of it:\n%s", third.log)
+	}
+}
+
+// The document about the pool's security names tests that exist.
+func TestSecurityOfThePoolIsPinned(t *testing.T) {
+	text, err := os.ReadFile("../../doc/security-pool.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var code strings.Builder
+	for _, pattern := range []string{"../pool/*_test.go", "../account/*_test.go", "*_test.go", "../../interop/*_test.go"} {
+		files, _ := filepath.Glob(pattern)
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			code.Write(b)
+		}
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(string(text), -1)
+	if len(named) < 10 {
+		t.Errorf("it names %d tests", len(named))
+	}
+	for _, m := range named {
+		if !strings.Contains(code.String(), "\nfunc "+m[1]+"(") {
+			t.Errorf("there is no %s", m[1])
+		}
 	}
 }
