@@ -292,6 +292,9 @@ func TestTheNodeThatHasTheMailboxAsksNobodyAgain(t *testing.T) {
 	if got := c.line(); got != io.EOF.Error() {
 		t.Errorf("then it heard %q", got)
 	}
+	if got := d.line(); got != io.EOF.Error() {
+		t.Errorf("by POP3 the client heard %q", got)
+	}
 	_, _ = c.Close(), d.Close()
 	front.eventually("both sessions have ended", func() bool { return front.log.count("session ended", "backend closed") == 2 })
 	home.eventually("both sessions have ended", func() bool {
