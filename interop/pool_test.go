@@ -284,6 +284,7 @@ func (h *house) start(node, text string) {
 	}
 	p := &proxy{t: h.t, addrs: map[string]string{}, file: filepath.Join(dir, "usher.toml"), log: filepath.Join(dir, "log"), ca: h.nodes["ca"].ca}
 	write(h.t, p.file, text)
+	h.must(os.Chown(p.file, nobody, nobody))
 	h.t.Setenv("NODE", node)
 	h.t.Setenv("POOL_LISTEN", h.links[node].to)
 	p.run()
@@ -444,4 +445,41 @@ func (h *house) messages(user string) (n int) {
 		n += len(files)
 	}
 	return n
+}
+
+// What an administrator does to the node that has the mailbox disturbs nobody who comes
+// by another one: a reload, a new certificate, an upgrade.
+func TestANodeIsReloadedRenewedAndUpgraded(t *testing.T) {
+	h := startHouse(t)
+	user, _ := mate("mx2")
+	home := h.nodes["mx2"]
+	defer home.stopAll()
+	stays := h.nodes["mx1"].client(t, "imap", "implicit")
+	stays.enter(user, annSecret)
+	comes := func(what string) {
+		t.Helper()
+		for _, through := range nodeNames {
+			c := h.nodes[through].client(t, "pop3", "none")
+			c.enter(user, annSecret)
+			if answer := c.ask("QUIT"); !isOK(answer) {
+				t.Errorf("after %s, through %s: %s", what, through, answer)
+			}
+			_ = c.Close()
+		}
+		if answer := stays.ask("a NOOP"); !isOK(answer) {
+			t.Errorf("after %s the session that was there hears %s", what, answer)
+		}
+	}
+	comes("nothing")
+	output(t, usher(t, "reload", "--admin", home.admin()))
+	comes("a reload")
+	output(t, usher(t, "pool", "add", "--force", "mx2", filepath.Join(h.dir, "ca")))
+	for _, file := range []string{"key", "pem"} {
+		h.copy(filepath.Join(h.dir, "ca", "mx2."+file), filepath.Join(h.dir, "mx2", "node."+file))
+	}
+	comes("a new certificate")
+	output(t, usher(t, "upgrade", "--admin", home.admin()))
+	comes("an upgrade")
+	home.eventually("the new process has mailboxes to serve", func() bool { return strings.Contains(home.logText(), "took over") })
+	comes("the old process left")
 }
