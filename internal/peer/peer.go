@@ -63,6 +63,11 @@ func (p Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) err
 
 // welcome finds out which node has come, and tells it that it is let in.
 func (p Protocol) welcome(ctx context.Context, c *login.Client) (node string, err error) {
+	done, ok := p.Node.Shakes(c.Peer.Addr().String())
+	if !ok {
+		return "", p.refuse(&p.Troubles.crowds, c, "", errors.New("there are too many handshakes with this address"))
+	}
+	defer done()
 	ctx, cancel := context.WithTimeout(ctx, shakeTime)
 	defer cancel()
 	if err := c.StartTLS(ctx); err != nil {

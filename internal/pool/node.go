@@ -28,7 +28,7 @@ type Node struct {
 	mu       sync.Mutex
 	verified map[seen]time.Time // chains that were found good, and until when that holds
 	roots    *x509.CertPool     // by which they were
-	waiting  map[string]int     // by node: connections that have not vouched for anybody yet
+	waiting  map[string]int     // by node, or by address before that is known: connections that have not vouched for anybody yet
 
 	left  context.Context // until it leaves the pool, or is a node by another configuration
 	leave context.CancelFunc
@@ -204,22 +204,32 @@ func (n *Node) clientConfig(node string) *tls.Config {
 // May tells whether a node may vouch for a user.
 func (n *Node) May(node, user string) error { return n.may(node, user) }
 
-// maxWaiting is how many connections of one node may wait at a time for their voucher.
-const maxWaiting = 256
+const (
+	maxShaking = 512 // handshakes with one address at a time
+	maxWaiting = 256 // connections of one node that wait at a time for their voucher
+)
+
+// Shakes counts a handshake with an address, until done is called. ok is false if there
+// are too many: the addresses of nodes have no other bounds.
+func (n *Node) Shakes(addr string) (done func(), ok bool) { return n.count("at "+addr, maxShaking) }
 
 // Waits counts a connection of a node that has not vouched for anybody yet, until done
 // is called. ok is false if there are too many.
-func (n *Node) Waits(node string) (done func(), ok bool) {
+func (n *Node) Waits(node string) (done func(), ok bool) { return n.count(node, maxWaiting) }
+
+func (n *Node) count(who string, most int) (done func(), ok bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.waiting[node] >= maxWaiting {
+	if n.waiting[who] >= most {
 		return nil, false
 	}
-	n.waiting[node]++
+	n.waiting[who]++
 	return sync.OnceFunc(func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.waiting[node]--
+		if n.waiting[who]--; n.waiting[who] == 0 {
+			delete(n.waiting, who)
+		}
 	}), true
 }
 

@@ -500,6 +500,14 @@ func TestANodeHasSoManyConnectionsWaitingAndNoMore(t *testing.T) {
 	}
 	ends[0]()
 	ends[0]()
+	for range maxShaking {
+		if _, ok := n.Shakes("192.0.2.7"); !ok {
+			t.Fatal("too early")
+		}
+	}
+	if _, ok := n.Shakes("192.0.2.7"); ok {
+		t.Error("one handshake too many")
+	}
 	if _, ok := n.Waits("mx2"); !ok {
 		t.Error("there is no place for who comes later")
 	}

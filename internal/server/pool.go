@@ -64,9 +64,15 @@ func (b *builder) poolNodes() bool {
 		if host, port, err := net.SplitHostPort(p.Nodes[name]); err != nil || host == "" || port == "" || port == "0" {
 			b.wrong("write it as \"10.0.0.1:7143\"", key, "%q is no address with a port that the other nodes could reach", p.Nodes[name])
 		}
+		if name == route.Default || name == route.LocalName || name == route.PoolName {
+			b.wrong("choose another name", key, "%q is no name for a node: it stands for something else in logs and routes", name)
+		}
 		if _, taken := b.cfg.Backend[name]; taken {
 			b.wrong("call one of them otherwise", key, "there is a [backend.%s], too: host = %q would mean that", name, name)
 		}
+	}
+	if _, named := b.cfg.Backend[route.PoolName]; named {
+		b.wrong("give it another name", "backend."+route.PoolName, "this name stands for the nodes of [pool]")
 	}
 	for i, v := range p.Vouch {
 		for k, name := range v.Nodes {

@@ -549,6 +549,24 @@ func (p *nodes) liarOrNone(as, to string) *liar {
 	return &liar{p.t, c}
 }
 
+// Who is at the address of a node, but is none, keeps nobody out either.
+func TestAFloodOfStrangersAtANodesAddressKeepsNobodyOut(t *testing.T) {
+	p := newPool(t, "mx1", "mx2")
+	home := p.start("mx2", p.text("mx2", "bob@example.org:{PLAIN}secret:1000:1000::/home/bob\n", "", ""))
+	for range 600 {
+		nc, err := net.Dial("tcp", p.addrs["mx2"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = nc.Close() })
+	}
+	home.eventually("there are too many", func() bool { return home.log.count("node refused", "too many handshakes") > 0 })
+	c := call(t, home.imap)
+	if got := c.say("a LOGIN bob@example.org secret"); !strings.HasPrefix(got, "a OK") {
+		t.Error(got)
+	}
+}
+
 func TestAVoucherThatComesSlowlyIsNotAwaited(t *testing.T) {
 	p := newPool(t, "mx1", "mx2")
 	home := p.start("mx2", p.text("mx2", "", "", ""))
