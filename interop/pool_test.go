@@ -104,7 +104,6 @@ type link struct {
 
 	mu    sync.Mutex
 	heard bytes.Buffer
-	calls int // with a voucher
 }
 
 func (l *link) Write(b []byte) (int, error) {

@@ -41,7 +41,7 @@ type peer struct {
 	*Peers
 	name, addr string
 	tls        *tls.Config
-	again      *tls.Config // of those that go on with an earlier session
+	again      *tls.Config   // of those that go on with an earlier session
 	taken      chan struct{} // one stands ready no more
 
 	mu    sync.Mutex
