@@ -16,6 +16,7 @@ type child struct {
 	pid    int
 	uid    uint32
 	counts bool // as one of those that the policy limits
+	end    int  // of its session, for the lobby; -1: it has none
 	voice  *voice
 	ended  chan struct{} // closed when it has
 	status syscall.WaitStatus
@@ -58,8 +59,11 @@ func (w *worker) begin(o order) (*child, error) {
 		_ = voice.read.Close()
 		return nil, whyNot(o, err)
 	}
-	c := &child{pid: pid, uid: o.request.UID, counts: o.counts, voice: voice, ended: make(chan struct{})}
+	c := &child{pid: pid, uid: o.request.UID, counts: o.counts, end: -1, voice: voice, ended: make(chan struct{})}
 	voice.pid = pid
+	if o.counts {
+		c.end, _ = w.lobby.watch(int(o.stdio), pid) // without it the program must end by itself
+	}
 	w.add(c)
 	w.bury.RUnlock()
 	go voice.carry(c)
@@ -101,7 +105,7 @@ func (w *worker) hook(site *folder, r *Request) error {
 	select {
 	case <-c.ended:
 	case <-time.After(hookTime):
-		_ = w.actor.kill(c.pid, r.UID)
+		w.end(c, unix.SIGKILL)
 		<-c.ended
 		return fmt.Errorf("hook %s took longer than %s and was ended", command[0], hookTime)
 	}

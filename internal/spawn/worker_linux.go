@@ -28,6 +28,7 @@ type worker struct {
 	running  map[uint32]int           // by uid: that run or are about to
 	all      int                      // the sum of running
 	making   map[string]chan struct{} // homes; closed when done
+	lobby    *lobby
 }
 
 // work is the worker. It ends when nobody is left who could ask.
@@ -49,6 +50,7 @@ func work(first bool) error {
 	dead := make(chan os.Signal, 1)
 	signal.Notify(dead, unix.SIGCHLD)
 	go w.buryAll(dead)
+	go w.attend()
 	return w.serve(shared)
 }
 
@@ -74,8 +76,12 @@ func newWorker() (*worker, *net.UnixConn, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	lobby, err := newLobby()
+	if err != nil {
+		return nil, nil, err
+	}
 	return &worker{
-		policy: policy, actor: actor{able}, events: &events{},
+		lobby: lobby, policy: policy, actor: actor{able}, events: &events{},
 		groups:   &groups{passwd: "/etc/passwd", group: "/etc/group"},
 		children: map[int]*child{}, running: map[uint32]int{}, making: map[string]chan struct{}{},
 	}, shared, nil
@@ -265,6 +271,7 @@ func (w *worker) buryOne() bool {
 	if c.counts {
 		w.leave(c.uid)
 	}
+	w.lobby.leave(c.end)
 	c.status = status
 	close(c.ended)
 	_ = c.voice.read.SetReadDeadline(time.Unix(1, 0)) // nobody need wait for more
