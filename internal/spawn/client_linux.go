@@ -70,7 +70,7 @@ func (c *Client) launch(program string, theirs *os.File, sealed []byte, setuid b
 	if err := startDeprived(cmd, setuid); err != nil {
 		return err
 	}
-	_ = theirs.Close() // or its end would not be seen
+	_ = theirs.Close()             // or its end would not be seen
 	go func() { _ = cmd.Wait() }() // no zombie; who waits for events sees the end
 	_ = c.shared.SetDeadline(time.Now().Add(openTime))
 	defer func() { _ = c.shared.SetDeadline(time.Time{}) }()

@@ -365,12 +365,10 @@ func rest(t testing.TB, pid int) {
 	t.Helper()
 	over := time.Now().Add(20 * time.Second)
 	for {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-		must(t, err)
 		more := 0
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 		for _, task := range tasks {
-			text, _ = os.ReadFile(task)
+			text, _ := os.ReadFile(task)
 			for _, child := range strings.Fields(string(text)) {
 				line, _ := os.ReadFile("/proc/" + child + "/cmdline")
 				if !strings.Contains(string(line), "\x00worker\x00") {

@@ -34,12 +34,8 @@ type worker struct {
 // work is the worker. It ends when nobody is left who could ask.
 func work(first bool) error {
 	w, shared, err := newWorker()
-	if first {
-		told := answerFor(os.Getpid(), err)
-		b, _ := encode(told, maxReply)
-		if unix.Sendmsg(sharedFD, b, nil, nil, unix.MSG_NOSIGNAL) == nil && err != nil {
-			return nil // it is told; the keeper need not try again
-		}
+	if first && report(err) && err != nil {
+		return nil //nolint:nilerr // it is told, and the keeper need not try again
 	}
 	if err != nil {
 		return err
@@ -52,6 +48,12 @@ func work(first bool) error {
 	go w.buryAll(dead)
 	go w.attend()
 	return w.serve(shared)
+}
+
+// report tells whoever opened the helper that it is ready, or why not.
+func report(err error) (told bool) {
+	b, _ := encode(answerFor(os.Getpid(), err), maxReply)
+	return unix.Sendmsg(sharedFD, b, nil, nil, unix.MSG_NOSIGNAL) == nil
 }
 
 func newWorker() (*worker, *net.UnixConn, error) {
