@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What runs for a user has his power and no more: uid, gid, groups, no capability.
@@ -50,6 +52,9 @@ func read(t testing.TB, pid int, file string) string {
 // A program has the session and its standard error, and nothing else of ours.
 func TestProgramHasThreeDescriptors(t *testing.T) {
 	needRoot(t)
+	left, err := unix.Open("/dev/null", unix.O_RDONLY, 0) // for every child, by mistake
+	must(t, err)
+	defer unix.Close(left)
 	s := open(t, nil)
 	_, pid := s.start(s.request("cat"))
 	if got := descriptors(t, pid); !slices.Equal(got, []string{"0", "1", "2"}) {
