@@ -14,15 +14,12 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"usher/internal/config"
 	"usher/internal/handover"
 	"usher/internal/login"
-	"usher/internal/relay"
 	"usher/internal/route"
-	"usher/internal/session"
 	"usher/internal/spawn"
 )
 
@@ -34,47 +31,6 @@ type helper struct {
 	sealed *config.Local // what its policy was made of; nil: another process has made it
 	over   context.CancelFunc
 	heard  chan struct{} // closed when nobody listens to its events any more
-
-	mu      sync.Mutex
-	running map[string]*time.Timer // by session: what has not ended, as far as we heard; the timer, if it is to end
-}
-
-// runs notes that there is a program for a session.
-func (h *helper) runs(id string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.running[id] = nil
-}
-
-// ended notes that there is none any more.
-func (h *helper) ended(id string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if t := h.running[id]; t != nil {
-		t.Stop()
-	}
-	delete(h.running, id)
-}
-
-// expire has a program ended, unless it ends by itself within the grace.
-func (h *helper) expire(id string, grace time.Duration, end func()) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if t, is := h.running[id]; is && t == nil {
-		h.running[id] = time.AfterFunc(grace, end)
-	}
-}
-
-// expiring are the sessions whose programs were to end, and have not yet.
-func (h *helper) expiring() (ids []string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for id, t := range h.running {
-		if t != nil && t.Stop() {
-			ids = append(ids, id)
-		}
-	}
-	return ids
 }
 
 // openHelper finds the helper: that of the process before us, or a new one. It is
@@ -93,7 +49,7 @@ func (s *Server) openHelper(past *handover.Helper) error {
 		return err
 	}
 	p.Caller = caller
-	one := &helper{seal: sealOf(p), heard: make(chan struct{}), running: map[string]*time.Timer{}}
+	one := &helper{seal: sealOf(p), heard: make(chan struct{})}
 	if past != nil {
 		one.client, err = spawn.FromFile(past.File)
 		if past.Seal != one.seal {
@@ -149,15 +105,9 @@ func (s *Server) listenTo(one *helper) {
 	ctx, cancel := context.WithCancel(context.Background())
 	one.over = cancel
 	says := &sayings{log: s.log, now: time.Now}
-	hear := func(e spawn.Event) {
-		if e.Ended {
-			one.ended(e.ID)
-		}
-		says.hear(e)
-	}
 	go func() {
 		defer close(one.heard)
-		if err := one.client.Events(ctx, hear); err != nil && ctx.Err() == nil {
+		if err := one.client.Events(ctx, says.hear); err != nil && ctx.Err() == nil {
 			s.log.Error("local programs", "err", err)
 		}
 	}()
@@ -167,9 +117,6 @@ func (s *Server) listenTo(one *helper) {
 func (s *Server) closeHelper() {
 	if s.helper == nil {
 		return
-	}
-	for _, id := range s.helper.expiring() {
-		s.endProgram(id, time.Duration(s.house.Load().cfg.Local.Timeout))
 	}
 	s.helper.over()
 	<-s.helper.heard
@@ -208,48 +155,7 @@ func (s *Server) starter(h *house) func(context.Context, route.Stop) (net.Conn, 
 		if errors.As(err, &no) {
 			return nil, login.Misconfiguration("%w", err)
 		}
-		if uc, ok := nc.(*net.UnixConn); ok && err == nil {
-			s.helper.runs(r.ID)
-			return started{uc, func() { s.endProgram(r.ID, 0) }}, nil
-		}
 		return nc, err
-	}
-}
-
-// started is the connection to a program.
-type started struct {
-	*net.UnixConn
-	abandon func()
-}
-
-// Abandon ends the program, which has not let its client in.
-func (c started) Abandon() { c.abandon() }
-
-// left sees to it that no program outlives its session, whatever it waits for.
-func (s *Server) left(h *house) func(*session.Session, relay.Ending) {
-	return func(one *session.Session, why relay.Ending) {
-		grace, id := time.Duration(h.cfg.Local.Timeout), one.ID.String()
-		if s.helper != nil && grace > 0 && why != relay.BackendClosed && isHere(one) {
-			s.helper.expire(id, grace, func() { s.endProgram(id, 0) })
-		}
-	}
-}
-
-// isHere tells whether a program of this machine serves a session.
-func isHere(one *session.Session) bool { return strings.HasPrefix(one.Target, route.LocalName+"/") }
-
-// endTime is how long the helper may take to hear that a program is to end.
-const endTime = 5 * time.Second
-
-// endProgram has a program ended, if it does not end by itself within the grace.
-func (s *Server) endProgram(id string, grace time.Duration) {
-	if s.helper == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), endTime)
-	defer cancel()
-	if err := s.helper.client.End(ctx, id, grace); err != nil {
-		s.log.Warn("a program may go on without its client", "id", id, "err", err)
 	}
 }
 

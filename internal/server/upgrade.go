@@ -211,9 +211,6 @@ func (s *Server) adopt() {
 		Session: func(one handover.Session) {
 			n++
 			s.coming.Add(-1)
-			if s.helper != nil && isHere(&one.Session) {
-				s.helper.runs(one.ID.String())
-			}
 			s.house.Load().desk.Adopt(&one.Session, one.Pair)
 			s.setBounds()
 		},
