@@ -66,7 +66,7 @@ func (s *Server) openHelper(past *handover.Helper) error {
 	}
 	s.helper = one
 	if os.Geteuid() != 0 && past == nil {
-		s.log.Info("programs of this machine run as usher's own user only, unless usher has CAP_SETUID, CAP_SETGID and CAP_CHOWN: it was not started as root", "uid", os.Geteuid())
+		s.log.Info("programs of this machine run as usher's own user only, since usher was not started as root", "uid", os.Geteuid())
 	}
 	s.listenTo(one)
 	return nil
