@@ -166,7 +166,7 @@ func (b *builder) policyOfLocal() spawn.Policy {
 		Programs: map[string]spawn.Program{}, MinUID: uint32(c.MinUID), MinGID: uint32(c.MinGID), Homes: c.Homes, Setuid: c.Setuid,
 		Limits: spawn.Limits{
 			Files: uint64(l.Files), Processes: uint64(l.Processes), Memory: uint64(l.Memory) << 20,
-			PerUser: l.PerUser, Total: l.Total, Starting: l.Starting,
+			PerUser: l.PerUser, Total: l.Total, Starting: l.Starting, Linger: time.Duration(c.Linger),
 		},
 	}
 	if l.Memory > 0 && l.Memory < leastMemory {
