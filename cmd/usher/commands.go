@@ -6,7 +6,7 @@ import "github.com/spf13/cobra"
 // "completion".
 func commands() []*cobra.Command {
 	return []*cobra.Command{
-		serveCommand(), checkCommand(), explainCommand(), accountCommand(), userdbCommand(), hashCommand(), tokenCommand(), demoCommand(), manCommand(), versionCommand(),
+		serveCommand(), checkCommand(), explainCommand(), accountCommand(), userdbCommand(), poolCommand(), hashCommand(), tokenCommand(), demoCommand(), manCommand(), versionCommand(),
 		whoCommand(), kickCommand(), statusCommand(), flushCommand(), penaltyCommand(), traceCommand(), reloadCommand(), upgradeCommand(), stopCommand(),
 	}
 }

@@ -158,9 +158,21 @@ func (p *page) step(s admin.Step) {
 }
 
 func (p *page) stop(s admin.StopHost) {
+	if run := s.Program; run != nil {
+		p.line("program", "%s/%s: %s, which speaks %s, as %s", s.Backend, s.Addr, run.Path, run.Speaks, s.Login)
+		p.line("runs as", "uid %d, gid %d, in %s", run.UID, run.GID, run.Home)
+		if run.Mail != "" {
+			p.line("mailbox", "%s", run.Mail)
+		}
+		return
+	}
 	health := "well"
 	if s.Sick {
 		health = "failed lately, asked last until " + clock(s.Until)
+	}
+	if s.Node != "" {
+		p.line("server", "node %s of the pool, at %s, which believes this one: %s", s.Node, s.Addr, health)
+		return
 	}
 	p.line("server", "%s/%s (%s), TLS %s, as %s: %s", s.Backend, s.Addr, s.IP, s.TLS, s.Login, health)
 }

@@ -2,14 +2,18 @@ package main
 
 import (
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"usher/internal/config"
 	"usher/internal/demo"
+	"usher/internal/pool"
 )
 
 // TestExamples checks doc/examples as an administrator would, who has put the
@@ -38,6 +42,7 @@ func TestExamples(t *testing.T) {
 func check(t *testing.T, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "usher.toml")
+	text = putPrograms(t, filepath.Dir(file), text)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +60,26 @@ func check(t *testing.T, text string) string {
 	return out.String()
 }
 
+// named are programs and their environment, which a configuration names by where packages
+// put them.
+var named = regexp.MustCompile(`(["'])(/usr/lib/dovecot/|/usr/bin/imapd|/usr/lib/courier/|/etc/courier/imapd)([^"']*)["']`)
+
+// putPrograms puts the mail programs that a configuration names into a folder, and has it
+// name them there.
+func putPrograms(t *testing.T, dir, text string) string {
+	t.Helper()
+	for _, m := range named.FindAllStringSubmatch(text, -1) {
+		file := filepath.Join(dir, m[2]+m[3])
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("# nothing\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return named.ReplaceAllString(text, "${1}"+dir+"${2}${3}${1}")
+}
+
 // putFiles makes the certificates that a configuration names.
 func putFiles(t *testing.T, file string) {
 	t.Helper()
@@ -62,6 +87,7 @@ func putFiles(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	putPool(t, cfg.Pool)
 	pairs := append(cfg.TLS.Certificate, config.Certificate{Cert: cfg.TLS.Cert, Key: cfg.TLS.Key})
 	for _, b := range cfg.Backend {
 		pairs = append(pairs, config.Certificate{Cert: b.CA, Key: b.CA + ".key"})
@@ -76,11 +102,35 @@ func putFiles(t *testing.T, file string) {
 	}
 }
 
+// putPool makes the certificates of a pool's first node.
+func putPool(t *testing.T, p config.Pool) {
+	t.Helper()
+	if len(p.Nodes) == 0 {
+		return
+	}
+	a := pool.Authority{Dir: t.TempDir(), Now: time.Now}
+	if err := a.Init(); err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := a.Add(slices.Min(slices.Collect(maps.Keys(p.Nodes))), 365)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]config.Path{cert: p.Cert, key: p.Key, filepath.Join(a.Dir, pool.AuthorityCert): p.CA} {
+		if err := os.Rename(from, string(to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // putSecrets makes the files with secrets that account sources name.
 func putSecrets(t *testing.T, dir, text string) {
 	t.Helper()
 	secrets := map[string]string{"dsn": "host=db dbname=mail user=usher", "password": "secret", "secret_header": "X-Token: secret"}
 	for _, m := range regexp.MustCompile(`(?m)^ *(\w+)_file *= *['"](.+?)['"]`).FindAllStringSubmatch(text, -1) {
+		if filepath.IsAbs(m[2]) {
+			continue // it is no secret, and stands where it stands
+		}
 		if err := os.WriteFile(filepath.Join(dir, m[2]), []byte(secrets[m[1]]), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,7 @@ usher upgrade.`,
 			if err != nil {
 				return err
 			}
-			s.Version = version
+			s.Version, s.Build = version, buildID()
 			s.Load = func() (*config.Config, error) {
 				cfg, err := loadConfig(file)
 				if err == nil {

@@ -34,8 +34,10 @@ type enterFunc = func(context.Context, *wire.Conn, route.Stop) error
 // An Opener opens targets. It is safe for concurrent use.
 type Opener struct {
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
-	Resolve func(ctx context.Context, host string) ([]string, error) // to addresses
-	Own     func(netip.AddrPort) bool                                // whether we listen there; nil: nowhere
+	Resolve func(ctx context.Context, host string) ([]string, error)   // to addresses
+	Own     func(netip.AddrPort) bool                                  // whether we listen there; nil: nowhere
+	Start   func(ctx context.Context, s route.Stop) (net.Conn, error)  // the program of a stop; nil: none can be started
+	Visit   func(ctx context.Context, s route.Stop) (*tls.Conn, error) // the node of a stop, which has been shown its Preface; nil: there is no pool
 
 	dialer *net.Dialer
 
@@ -43,11 +45,17 @@ type Opener struct {
 	sick map[string]time.Time // address → until when it is asked last
 }
 
-// New returns an Opener that uses the system's network.
-func New() *Opener {
+// Dialer dials servers as they should be.
+func Dialer() *net.Dialer {
 	d := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Minute, Interval: -1, Count: -1}} // the rest as the system has it
 	d.SetMultipathTCP(false)
 	setOptions(d)
+	return d
+}
+
+// New returns an Opener that uses the system's network.
+func New() *Opener {
+	d := Dialer()
 	return &Opener{Dial: d.DialContext, dialer: d, Resolve: net.DefaultResolver.LookupHost, sick: map[string]time.Time{}}
 }
 
@@ -147,6 +155,9 @@ func (j joined) Error() string {
 
 // try connects to one address, of so many that are left, and logs in there.
 func (o *Opener) try(ctx context.Context, a address, left int, enter enterFunc) (*wire.Conn, error) {
+	if a.stop.Exec != nil {
+		return o.run(ctx, a.stop, enter)
+	}
 	c, err := o.connect(ctx, a, left)
 	if err != nil {
 		o.note(a.addr, true)
@@ -178,6 +189,9 @@ func (o *Opener) connect(ctx context.Context, a address, left int) (*wire.Conn, 
 	until, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(ctx, connectBy(a.stop.ConnectTimeout, until, left))
 	defer cancel()
+	if a.stop.Node != "" {
+		return o.visit(ctx, a.stop, until)
+	}
 	nc, err := o.dial(ctx, a.stop.SourceIP, a.addr)
 	if err != nil {
 		return nil, err

@@ -18,11 +18,12 @@ func (c *Config) Effective() string {
 		Listen   []Listen           `toml:"listen,omitempty"`
 		Accounts []map[string]any   `toml:"accounts"`
 		Backend  map[string]Backend `toml:"backend,omitempty"`
+		Local    *Local             `toml:"local,omitempty"`
 		Route    []Route            `toml:"route,omitempty"`
 		Auth     Auth               `toml:"auth"`
 		Limit    Limit              `toml:"limit"`
-	}{c.Server, c.TLS, c.Listen, nil, maps.Clone(c.Backend), c.Route, c.Auth.shown(), c.Limit}
-	shown.Server.OwnNames = nil // it has no effect yet
+		Pool     *Pool              `toml:"pool,omitempty"`
+	}{c.Server, c.TLS, c.Listen, nil, maps.Clone(c.Backend), c.local(), c.Route, c.Auth.shown(), c.Limit, c.Pool.shown()}
 	for _, a := range c.Accounts {
 		shown.Accounts = append(shown.Accounts, a.effective())
 	}
@@ -37,6 +38,17 @@ func (c *Config) Effective() string {
 	return strings.ReplaceAll(string(text), "${", "$${") // else it would be expanded again
 }
 
+// local is nil if there are no programs.
+func (c *Config) local() *Local {
+	if !c.Local.Has() {
+		return nil
+	}
+	return &c.Local
+}
+
+// Has tells whether there is any program.
+func (l *Local) Has() bool { return len(l.IMAP) > 0 || len(l.POP3) > 0 || len(l.Program) > 0 }
+
 // shown hides the password here since go-toml asks no string for its
 // MarshalText.
 func (l Login) shown() Login {
@@ -45,6 +57,14 @@ func (l Login) shown() Login {
 		l.Password = "" // only one of them may be given
 	}
 	return l
+}
+
+// shown is nothing where there is no pool.
+func (p Pool) shown() *Pool {
+	if len(p.Nodes) == 0 {
+		return nil
+	}
+	return &p
 }
 
 // shown hides the secret of salts, and those of the provider of tokens and of the policy

@@ -23,7 +23,6 @@ type act int
 const (
 	refuse act = iota // it would change who gets in or where to: a mistake
 	ignore            // works without: the value is not even looked at
-	note              // as ignore, but the key has a field, which is filled
 )
 
 const (
@@ -34,14 +33,9 @@ const (
 
 // laters is the one list of them. A line goes when the feature comes.
 func laters() []later {
-	const routeRemedy = "use a backend's name, account or refuse"
 	return []later{
-		{key: "server.own_names", act: note},
 		{key: "listen.*.protocol", words: "sieve", remedy: "use imap or pop3"},
-		{key: "backend.*.login.as", words: "peer", remedy: "use user, master or token"},
-		{key: "local"},
-		{key: "route.*.to", words: "local home", remedy: routeRemedy},
-		{key: "pool"},
+		{key: "backend.*.login.as", words: "peer", remedy: "name the machine in nodes of [pool], which needs no login; for other backends use user, master or token"},
 		{key: "cluster.type", words: "redis", remedy: "leave [cluster] out: this node is then alone"},
 		{key: "cluster", act: ignore},
 		{key: "dashboard", act: ignore},
@@ -64,7 +58,7 @@ func (d *decoder) prune(tree map[string]any) Mistakes {
 			default:
 				ignored.add(d.doc.mistakeInKey(key, noEffect, leaveItOut))
 			}
-			return l.left(v)
+			return l.left()
 		})
 	}
 	return ignored.sorted()
@@ -77,10 +71,8 @@ func (l later) means(v any) bool {
 
 // left is what stays in the tree. A refused word leaves its key, which would
 // else be missing.
-func (l later) left(v any) any {
+func (l later) left() any {
 	switch {
-	case l.act == note:
-		return v
 	case l.act == ignore:
 		return nil
 	case l.words != "":

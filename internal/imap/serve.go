@@ -281,16 +281,19 @@ var refusals = map[login.Reason]string{
 	login.TooManyFailures: "NO [UNAVAILABLE] Too many failed logins, please try again later.",
 }
 
-func (s *server) refuse(tag string, err error) error {
+func (s *server) refuse(tag string, err error) error { return s.answer(tag, refusal(s.client, err)) }
+
+// refusal is what a client hears of an error of Admit.
+func refusal(c *login.Client, err error) string {
 	r := login.RefusalOf(err)
 	words := refusals[r.Reason]
 	switch {
-	case r.Reason == login.Looping && s.client.Proxied(): // who shall not try again
+	case r.Reason == login.Looping && c.Proxied(): // who shall not try again
 		words = "NO [SERVERBUG] " + login.Loops
 	case r.Code != "": // the server's own
 		words = "NO [" + r.Code + "] " + cmp.Or(r.Text, "The mail server refused the login.")
 	case r.Text != "": // the account's own: it is meant to be seen
 		words = "NO [ALERT] " + r.Text
 	}
-	return s.answer(tag, words)
+	return words
 }

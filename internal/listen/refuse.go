@@ -28,7 +28,7 @@ type Refusals struct {
 // it first.
 func (s *Service) refuse(nc net.Conn, c *login.Client, why error) (tell func(ctx, abort context.Context)) {
 	s.logRefusal(&s.Refusals.log, c, why)
-	if !s.Refusals.begin() {
+	if c.Protocol.Info().Full == "" || !s.Refusals.begin() {
 		_ = nc.Close()
 		return nil
 	}

@@ -33,6 +33,7 @@ type Desk struct {
 	Sessions     *session.Registry
 	Relay        relay.Engine
 	Log          *slog.Logger
+	Build        string        // of usher, for other nodes of the pool
 	Idle         time.Duration // after login; 0: for ever
 	FailureDelay time.Duration // from the question to the answer, if it is no
 
@@ -135,7 +136,13 @@ func (a *Admission) lead(ctx context.Context) error {
 	if err != nil {
 		return a.unplaced(err)
 	}
-	a.backend, err = a.desk.openBackend(ctx, a.announced(target), a.enter) // is anybody there, and may we come in?
+	if err := a.trusting(target); err != nil {
+		return err
+	}
+	if target, err = a.announced(target); err != nil {
+		return err
+	}
+	a.backend, err = a.desk.openBackend(ctx, target, a.enter) // is anybody there, and may we come in?
 	if err != nil {
 		return a.blame(err)
 	}

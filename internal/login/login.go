@@ -34,7 +34,7 @@ type Info struct {
 	Port     uint16 // in clear: 143
 	TLSPort  uint16 // implicit TLS: 993
 	ALPN     string // RFC 7301's name: "imap"
-	Full     string // what a client hears for whom there is no room: a line
+	Full     string // what a client hears for whom there is no room: a line; "": nothing
 	Farewell string // what a logged-in client hears when usher ends its session; "": nothing
 }
 
@@ -141,6 +141,10 @@ type Ticket struct {
 	Mechanism *sasl.Mechanism // nil: what fits
 	TLS       *tls.Config     // to be started within the protocol; nil: not
 	Trusted   bool            // the server may know who the client is: see tell.go
+
+	// Preauth says that whoever is there believes us who the client is: nobody logs in,
+	// its greeting is the answer. Silent: it does not even greet, as Dovecot's pop3.
+	Preauth, Silent bool
 }
 
 // Credentials are the ticket as a SASL mechanism shows it.

@@ -24,6 +24,7 @@ type Origin struct {
 	onward     []Pair // what a trusted backend is told of that, and of the account
 	own        []Pair // what the client says of itself: RFC 2971
 	hops       int    // proxies that the login has passed before us
+	node       string // of the pool, that vouches for the client; "": it came otherwise
 }
 
 // A Pair is a name and a value.
@@ -173,10 +174,10 @@ func (c *Client) Introduce(h proxyheader.Header) {
 
 // front is what the client came by; nil: it came straight.
 func (c *Client) front() *session.Front {
-	if c.Ext == "" && (c.Peer == c.Remote || !c.Peer.IsValid()) {
+	if c.node == "" && c.Ext == "" && (c.Peer == c.Remote || !c.Peer.IsValid()) {
 		return nil
 	}
-	return &session.Front{Addr: c.Peer, Ext: c.Ext}
+	return &session.Front{Addr: c.Peer, Node: c.node, Ext: c.Ext}
 }
 
 // header is what backends are told that read PROXY headers.

@@ -235,16 +235,19 @@ var refusals = map[login.Reason]string{
 	login.TooManyFailures: "[SYS/TEMP] Too many failed logins, please try again later.",
 }
 
-func (s *server) refuse(err error) error {
+func (s *server) refuse(err error) error { return s.no(refusal(s.client, err)) }
+
+// refusal is what a client hears of an error of Admit.
+func refusal(c *login.Client, err error) string {
 	r := login.RefusalOf(err)
 	words := refusals[r.Reason]
 	switch {
-	case r.Reason == login.Looping && s.client.Proxied(): // who shall not try again
+	case r.Reason == login.Looping && c.Proxied(): // who shall not try again
 		words = "[SYS/PERM] " + login.Loops
 	case r.Code != "": // the server's own
 		words = "[" + r.Code + "] " + cmp.Or(r.Text, "The mail server refused the login.")
 	case r.Text != "": // the account's own: it is meant to be seen
 		words = "[AUTH] " + r.Text
 	}
-	return s.no(words)
+	return words
 }

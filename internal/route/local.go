@@ -27,8 +27,9 @@ type Local struct {
 
 // A Node is a machine of the pool.
 type Node struct {
-	Addr string // host:port, where the others reach it
-	Own  bool   // it is this machine
+	Addr    string        // host:port, where the others reach it
+	Own     bool          // it is this machine
+	Timeout time.Duration // from dialling to what its program says, of all stops together
 }
 
 // ErrNoLocal says that a login should be served by this machine, which serves none.
@@ -40,6 +41,20 @@ var ErrNotHome = errors.New("the account's host is neither a node of [pool] nor 
 // stays tells whether no login of a protocol leaves this machine.
 func (t *Table) stays(protocol string) bool { return t.Local != nil && t.Local.Stays[protocol] != "" }
 
+// whose says in words that the first of an account's hosts is this machine, or a node.
+func (t *Table) whose(v Visit) string {
+	host := v.Account.Place.Hosts[0]
+	name, isNode := t.node(host)
+	switch _, backend := t.Backends[host]; {
+	case backend:
+	case isNode && !t.Nodes[name].Own:
+		return ", which is the node " + name
+	case isNode, t.isHere(host) && v.Account.Place.Port == 0:
+		return ", which is this machine"
+	}
+	return ""
+}
+
 // local sends a login to a program of this machine.
 func (t *Table) local(v Visit) (Target, error) {
 	s, err := t.exec(v)
@@ -47,6 +62,18 @@ func (t *Table) local(v Visit) (Target, error) {
 		return nil, err
 	}
 	return Dial{Stops: []Stop{s}, Timeout: cmp.Or(v.Account.Place.Timeout, t.Local.Timeout)}, nil
+}
+
+// Here sends a login to a program of this machine, whatever the account's hosts are: a
+// login for which another node vouches goes no further.
+func (t *Table) Here(v Visit) (Target, error) {
+	switch rule, to := t.decide(v); to {
+	case ToRefuse:
+		return nil, ErrRefused
+	case ToLocal:
+		v.Program = t.Rules[rule].Program
+	}
+	return t.local(v)
 }
 
 // exec is the program that serves an account here.
@@ -100,9 +127,10 @@ func (t *Table) inPool(v Visit, host string) (s Stop, ours bool, err error) {
 		return s, false, nil
 	}
 	name, isNode := t.node(host)
+	isNode = isNode && v.Account.Place.Port == 0 // behind a port there is another server
 	switch {
 	case isNode && !t.Nodes[name].Own:
-		return Stop{Backend: PoolName, Addr: t.Nodes[name].Addr, Node: name, ConnectTimeout: t.Backends[Default].ConnectTimeout}, true, nil
+		return Stop{Backend: PoolName, Addr: t.Nodes[name].Addr, Node: name}, true, nil
 	case isNode, t.isHere(host) && v.Account.Place.Port == 0:
 		s, err = t.exec(v)
 		return s, err == nil, err

@@ -36,6 +36,8 @@ func Examine(ctx context.Context, cfg *config.Config, report func(what string, e
 	}
 	h.examineTokens(ctx, report)
 	h.examineBackends(ctx, report)
+	h.examinePool(ctx, report)
+	h.programs.examine(report)
 	return nil
 }
 

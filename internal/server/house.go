@@ -16,6 +16,7 @@ import (
 	"usher/internal/login"
 	"usher/internal/password"
 	"usher/internal/policy"
+	"usher/internal/pool"
 	"usher/internal/sasl"
 )
 
@@ -33,11 +34,14 @@ type house struct {
 	opened   []*openSource
 	chain    account.Chain // of those that are opened
 	masters  account.Chain // … of those whose accounts are masters'
+	programs *programs     // of [local]; nil: there are none
 	tokens   tokens
 	networks limit.Networks
 	policy   *policy.Settings // nil: there is no such service
 	desk     *login.Desk
 	services []service
+	node     *pool.Node  // of a pool; nil: it is none
+	peers    *pool.Peers // the way to the others
 }
 
 // A service is what clients find at an address.
@@ -53,17 +57,18 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 	b := &builder{cfg: cfg, refusals: &s.refusals, traces: s.traces, log: s.log}
 	h := &house{cfg: cfg, names: b.names(), clients: b.clientAuthority()}
 	backends := backend.New()
-	backends.Own = s.listensOn
+	backends.Own, backends.Start = s.listensOn, s.starter(h)
 	h.desk = &login.Desk{
 		Mechanisms: b.mechanisms(), Towards: those(towards), Name: h.name,
-		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
-		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
+		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(h), Backends: backends, Sessions: s.sessions, Log: s.log,
+		Build: s.Build, Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
 	h.tokens = tokens{settings: b.clientTokens(), mints: b.mints}
 	h.desk.Mint = h.mintToken
 	h.networks, h.policy = b.limits(), b.policy()
 	b.listeners(h)
 	b.ident(h)
+	b.pool(h, s.builds, &s.troubles, backends)
 	b.accounts(h)
 	b.logPlace()
 	return h, config.Join(b.mistakes)
@@ -121,6 +126,7 @@ func (h *house) authenticate(processors int) error {
 
 // close lets those who are in it finish, and closes what stood behind the doors.
 func (h *house) close() {
+	h.part()
 	for _, s := range h.services {
 		s.Wait()
 	}

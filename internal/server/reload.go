@@ -56,6 +56,7 @@ func (s *Server) reload(ctx context.Context) error {
 func (s *Server) replace(next *house, opened listeners) {
 	old := s.house.Swap(next)
 	s.notReloaded(old.cfg.Server, next.cfg.Server)
+	s.notResealed(next)
 	s.setBounds()
 	s.keepTickets(next)
 	s.bequeath(old, next)
@@ -64,6 +65,8 @@ func (s *Server) replace(next *house, opened listeners) {
 	old.bequeathTokens(next)
 	s.ports.add(opened)
 	s.use(next)
+	old.part()
+	next.meet()
 	s.serve(opened)
 	for _, l := range s.ports.keep(next.services) {
 		s.log.Info("no longer listening", "addr", l.Net.Addr().String())

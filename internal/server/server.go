@@ -22,7 +22,9 @@ import (
 	"usher/internal/limit"
 	"usher/internal/listen"
 	"usher/internal/login"
+	"usher/internal/peer"
 	"usher/internal/penalty"
+	"usher/internal/pool"
 	"usher/internal/relay"
 	"usher/internal/route"
 	"usher/internal/session"
@@ -45,11 +47,15 @@ type Server struct {
 	Again []string
 	// Version is what commands are told.
 	Version string
+	// Build is what other nodes of the pool are told: differing ones are warned of.
+	Build string
 
 	log       *slog.Logger
 	limits    *limit.Limits
 	penalties *penalty.Penalties
 	refusals  listen.Refusals
+	builds    *pool.Builds
+	troubles  peer.Troubles
 	sessions  *session.Registry
 	relay     relay.Engine
 	ports     ports
@@ -59,6 +65,7 @@ type Server struct {
 	processors int // that we may use: see govern
 	tell       *systemd.Notifier
 	admin      *admin.Server      // nil: there is none
+	helper     *helper            // who starts programs; nil: nobody does
 	heritage   *handover.Heritage // from the process that we have replaced; nil: none
 	tickets    *tickets.Keys      // of TLS sessions; nil: there is no TLS
 	traces     *trace.Traces
@@ -87,7 +94,7 @@ type Server struct {
 // no sense. Nothing is opened yet.
 func New(cfg *config.Config, log *slog.Logger) (*Server, error) {
 	s := &Server{
-		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, penalties: penalty.New(penalty.Terms{}), since: time.Now(), tell: &systemd.Notifier{Log: log}, traces: &trace.Traces{Log: log},
+		log: log, sessions: &session.Registry{}, limits: &limit.Limits{}, penalties: penalty.New(penalty.Terms{}), since: time.Now(), builds: &pool.Builds{}, tell: &systemd.Notifier{Log: log}, traces: &trace.Traces{Log: log},
 		processors: runtime.GOMAXPROCS(0),
 	}
 	s.drains.Store(-1)

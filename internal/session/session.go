@@ -46,7 +46,16 @@ type Session struct {
 // A Front is a proxy or load balancer between the client and us.
 type Front struct {
 	Addr netip.AddrPort
+	Node string `json:",omitempty"` // its name, if it is a node of the pool
 	Ext  string // what it calls the session; "": it has not said
+}
+
+// String names the front end.
+func (f Front) String() string {
+	if f.Node != "" {
+		return f.Node
+	}
+	return f.Addr.String()
 }
 
 // A Registry holds the sessions of this node. The zero value is empty.

@@ -81,6 +81,17 @@ func New(nc net.Conn, b Bounds) *Conn {
 	return c
 }
 
+// Under returns a Conn that goes on over a connection which is under TLS already, and
+// which it owns: tls.Client or tls.Server over a relay.Socket.
+func Under(t *tls.Conn, b Bounds) *Conn {
+	c := New(t, b)
+	c.tls, c.raw = t, t.NetConn()
+	if s, ok := c.raw.(*relay.Socket); ok {
+		c.raw = s.Conn
+	}
+	return c
+}
+
 // Preface gives a function what the peer says before its first line, which it must
 // do by until. The function reads no further than the preface goes.
 func (c *Conn) Preface(until time.Time, read func(*bufio.Reader) error) error {

@@ -33,6 +33,14 @@ func (c *Conn) queue(parts []string) error {
 	return nil
 }
 
+// Send queues what is no line. An error is kept, as by WriteLine.
+func (c *Conn) Send(b []byte) error {
+	if c.err == nil {
+		c.out = append(c.out, b...)
+	}
+	return c.err
+}
+
 // Flush sends what was queued.
 func (c *Conn) Flush() error {
 	if c.err != nil || len(c.out) == 0 {
