@@ -38,6 +38,7 @@ type house struct {
 	policy   *policy.Settings // nil: there is no such service
 	desk     *login.Desk
 	services []service
+	lobby    map[listen.Wanted]*listen.Service // for clients that other programs have accepted
 }
 
 // A service is what clients find at an address.
@@ -122,6 +123,9 @@ func (h *house) authenticate(processors int) error {
 // close lets those who are in it finish, and closes what stood behind the doors.
 func (h *house) close() {
 	for _, s := range h.services {
+		s.Wait()
+	}
+	for _, s := range h.lobby {
 		s.Wait()
 	}
 	h.desk.Policy.Close()

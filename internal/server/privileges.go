@@ -16,26 +16,55 @@ import (
 // dropPrivileges becomes the configured user if we are root: whoever talks to
 // strangers should be nobody. The state folder becomes that user's.
 func (s *Server) dropPrivileges() error {
-	name := s.house.Load().cfg.Server.User
+	u, err := s.nextUser("")
+	if err != nil {
+		return err
+	}
+	return u.become()
+}
+
+// An identity is whom we are to become. The zero value stays who it is.
+type identity struct {
+	name     string
+	uid, gid int
+}
+
+// nextUser is who that is, and has what it needs. If the configuration does not name a
+// user, and the usual one does not exist, it is another one, if there is another.
+func (s *Server) nextUser(another string) (identity, error) {
+	cfg := s.house.Load().cfg
+	name := cfg.Server.User
 	if os.Geteuid() != 0 || name == "" {
-		return nil
+		return identity{}, nil
 	}
 	u, err := user.Lookup(name)
+	if err != nil && another != "" && !cfg.Has("server.user") {
+		name = another
+		u, err = user.Lookup(name)
+	}
 	if err != nil {
-		if s.house.Load().cfg.Has("server.user") {
-			return fmt.Errorf("cannot become user %q: %w: create it, or change user in [server]", name, err)
+		if cfg.Has("server.user") || another != "" {
+			return identity{}, fmt.Errorf("cannot become user %q: %w: create it, or change user in [server]", name, err)
 		}
 		s.log.Warn("running as root: there is no user to become; create it (useradd --system usher) or set user in [server]", "user", name)
-		return nil
+		return identity{}, nil
 	}
 	uid, uidErr := strconv.Atoi(u.Uid)
 	gid, gidErr := strconv.Atoi(u.Gid)
 	if err := errors.Join(uidErr, gidErr, s.giveState(uid, gid), s.giveAdmin(uid, gid)); err != nil {
-		return fmt.Errorf("cannot become user %q: %w", name, err)
+		return identity{}, fmt.Errorf("cannot become user %q: %w", name, err)
+	}
+	return identity{name, uid, gid}, nil
+}
+
+// become becomes it.
+func (i identity) become() error {
+	if i.name == "" {
+		return nil
 	}
 	// The group goes first: afterwards we may not change it any more.
-	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
-		return fmt.Errorf("cannot become user %q: %w", name, err)
+	if err := errors.Join(syscall.Setgroups([]int{i.gid}), syscall.Setgid(i.gid), syscall.Setuid(i.uid)); err != nil {
+		return fmt.Errorf("cannot become user %q: %w", i.name, err)
 	}
 	return nil
 }
