@@ -111,6 +111,14 @@ type proxy struct {
 // start prepares an usher and runs it until the test ends.
 func start(t testing.TB, s setup) *proxy {
 	t.Helper()
+	p := prepare(t, s)
+	p.run()
+	return p
+}
+
+// prepare makes the configuration and the accounts of an usher.
+func prepare(t testing.TB, s setup) *proxy {
+	t.Helper()
 	p := &proxy{t: t, addrs: map[string]string{}, files: s.files}
 	p.cert, p.key, p.ca = dovecot.Certificate(t, "localhost", "127.0.0.1")
 	dir := t.TempDir()
@@ -123,7 +131,6 @@ func start(t testing.TB, s setup) *proxy {
 	text = strings.ReplaceAll(text, "[[listen]]\n", "[[listen]]\n"+s.listen)
 	write(t, p.file, text+s.config)
 	p.importAccounts(s.accounts)
-	p.run()
 	return p
 }
 

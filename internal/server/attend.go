@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"usher/internal/account"
+	"usher/internal/config"
 	"usher/internal/listen"
-	"usher/internal/login"
 	"usher/internal/relay"
 )
 
@@ -53,7 +53,7 @@ func (s *Server) Attend(ctx context.Context, g Given) error {
 	s.lobby.Use(h.lobby)
 	s.become(serving)
 	if g.Client != nil {
-		s.lobby.Take(ctx, aborted, g.Wanted, g.guest())
+		s.lobby.Take(ctx, aborted, g.Wanted, g.guest(h.cfg))
 		s.seeOff(ctx, ended)
 	} else {
 		s.keep(g).run(ctx)
@@ -66,13 +66,9 @@ func (s *Server) Attend(ctx context.Context, g Given) error {
 }
 
 // guest is the one client.
-func (g Given) guest() listen.Guest {
+func (g Given) guest(cfg *config.Config) listen.Guest {
 	_, tcp := g.Client.(*net.TCPConn)
-	guest := listen.Guest{Conn: g.Client, Neighbour: !tcp}
-	if g.User != "" {
-		guest.Known = &login.Known{Name: g.User, By: userName(g.UID), UID: g.UID, All: g.UID == 0}
-	}
-	return guest
+	return listen.Guest{Conn: g.Client, Neighbour: !tcp, Known: g.known(cfg)}
 }
 
 // moveIn becomes who we are to be, and opens what stands behind the door. In a jail there
@@ -172,7 +168,7 @@ func (s *Server) keep(g Given) *keeper {
 			}
 			return nil
 		},
-		busy: s.busy,
+		busy: s.busy, away: func(nc net.Conn) { _ = nc.Close() },
 	}
 }
 

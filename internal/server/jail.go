@@ -97,6 +97,11 @@ func (s *Server) lockUp(h *house, next identity, dir string) error {
 	if h.certs != nil {
 		h.certs.freeze()
 	}
+	if next.name != "" {
+		if err := s.giveState(next.uid, next.gid); err != nil { // what was made just now
+			return err
+		}
+	}
 	_, _ = x509.SystemCertPool()
 	_ = time.Now().Local().String() // the zone
 	return enter(dir, next)

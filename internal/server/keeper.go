@@ -17,6 +17,7 @@ type keeper struct {
 	Given
 	log  *slog.Logger
 	take func(net.Conn) error // gives a client its place; on an error it is turned away
+	away func(net.Conn)       // does so, and closes the connection
 	busy func() bool          // somebody is here
 	stay time.Duration        // how long those may stay who are here when no more come
 
@@ -118,7 +119,7 @@ func (k *keeper) accept(ln *net.TCPListener) {
 		}
 		if err := k.take(nc); err != nil {
 			k.log.Warn("a client could not be taken", "remote", nc.RemoteAddr().String(), "err", err)
-			_ = nc.Close()
+			k.away(nc)
 		}
 	}
 }

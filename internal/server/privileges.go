@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"usher/internal/account/embedded"
+	"usher/internal/config"
 )
 
 // dropPrivileges becomes the configured user if we are root: whoever talks to
@@ -33,6 +34,21 @@ type identity struct {
 // user, and the usual one does not exist, it is another one, if there is another.
 func (s *Server) nextUser(another string) (identity, error) {
 	cfg := s.house.Load().cfg
+	next, err := lookupUser(cfg, another)
+	if err != nil || next == (identity{}) {
+		if err == nil && os.Geteuid() == 0 && cfg.Server.User != "" {
+			s.log.Warn("running as root: there is no user to become; create it (useradd --system usher) or set user in [server]", "user", cfg.Server.User)
+		}
+		return next, err
+	}
+	if err := errors.Join(s.giveState(next.uid, next.gid), s.giveAdmin(next.uid, next.gid)); err != nil {
+		return identity{}, fmt.Errorf("cannot become user %q: %w", next.name, err)
+	}
+	return next, nil
+}
+
+// lookupUser is who that is; nobody, if there is none, and nobody has asked for one.
+func lookupUser(cfg *config.Config, another string) (identity, error) {
 	name := cfg.Server.User
 	if os.Geteuid() != 0 || name == "" {
 		return identity{}, nil
@@ -42,16 +58,16 @@ func (s *Server) nextUser(another string) (identity, error) {
 		name = another
 		u, err = user.Lookup(name)
 	}
-	if err != nil {
-		if cfg.Has("server.user") || another != "" {
-			return identity{}, fmt.Errorf("cannot become user %q: %w: create it, or change user in [server]", name, err)
-		}
-		s.log.Warn("running as root: there is no user to become; create it (useradd --system usher) or set user in [server]", "user", name)
+	switch {
+	case err == nil:
+	case cfg.Has("server.user") || another != "":
+		return identity{}, fmt.Errorf("cannot become user %q: %w: create it, or change user in [server]", name, err)
+	default:
 		return identity{}, nil
 	}
 	uid, uidErr := strconv.Atoi(u.Uid)
 	gid, gidErr := strconv.Atoi(u.Gid)
-	if err := errors.Join(uidErr, gidErr, s.giveState(uid, gid), s.giveAdmin(uid, gid)); err != nil {
+	if err := errors.Join(uidErr, gidErr); err != nil {
 		return identity{}, fmt.Errorf("cannot become user %q: %w", name, err)
 	}
 	return identity{name, uid, gid}, nil
