@@ -25,7 +25,8 @@ type Given struct {
 	Jail   string             // where we are to live, when all is open; "": wherever we are
 	Owner  string             // whom to become if the usual user does not exist; ""
 	Gone   <-chan struct{}    // closed when who has started us wants no more of us; it may be nil
-	Taken  func()             // is called once no more clients are taken; it may be nil
+	Taken  func() error       // is told that another process is to take the next client; it may be nil
+	Free   func()             // … and that we take it ourselves
 }
 
 // Attend serves clients that another program has accepted, or that come to its ports, and
@@ -161,7 +162,7 @@ func (w watched) Start(p relay.Pair, done func(relay.Stats)) {
 // keep is who watches over the ports.
 func (s *Server) keep(g Given) *keeper {
 	return &keeper{
-		Given: g, log: s.log, stay: time.Duration(s.house.Load().cfg.Server.Retire),
+		Given: g, log: s.log, holds: true, stay: time.Duration(s.house.Load().cfg.Server.Retire),
 		take: func(nc net.Conn) error {
 			if !s.lobby.Take(s.accepting, s.aborted, g.Wanted, listen.Guest{Conn: nc}) {
 				return errNoMore

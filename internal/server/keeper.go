@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -15,17 +14,20 @@ import (
 // comes then comes to that program again, which starts a new process.
 type keeper struct {
 	Given
-	log  *slog.Logger
-	take func(net.Conn) error // gives a client its place; on an error it is turned away
-	away func(net.Conn)       // does so, and closes the connection
-	busy func() bool          // somebody is here
-	stay time.Duration        // how long those may stay who are here when no more come
+	log   *slog.Logger
+	take  func(net.Conn) error // gives a client its place; on an error it is turned away
+	away  func(net.Conn)       // does so, and closes the connection
+	busy  func() bool          // somebody is here
+	holds bool                 // clients stay in this process
+	stay  time.Duration        // how long those may stay who are here when no more come
 
-	come    atomic.Int64
-	last    atomic.Int64 // when somebody came, in nanoseconds
-	full    chan struct{}
-	closing sync.Once
-	all     sync.WaitGroup
+	mu     sync.Mutex
+	come   int
+	last   time.Time // when somebody came
+	taken  bool      // who has started us knows that somebody is here
+	over   bool      // no more clients are taken
+	full   chan struct{}
+	accept sync.WaitGroup
 }
 
 // lookIdle is how often it is looked whether nobody is there, at least.
@@ -33,15 +35,14 @@ const lookIdle = time.Second
 
 // run returns when nobody is here any more, or with ctx.
 func (k *keeper) run(ctx context.Context) {
-	k.full = make(chan struct{})
-	defer k.close()
+	k.full, k.last = make(chan struct{}), time.Now()
 	defer context.AfterFunc(ctx, k.close)()
 	for _, ln := range k.Ports {
-		k.all.Go(func() { k.accept(ln) })
+		k.accept.Go(func() { k.acceptAt(ln) })
 	}
 	k.wait(ctx)
 	k.close()
-	k.all.Wait()
+	k.accept.Wait()
 	k.empty(ctx)
 }
 
@@ -53,7 +54,6 @@ func (k *keeper) wait(ctx context.Context) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	idle := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -64,28 +64,48 @@ func (k *keeper) wait(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if last := time.Unix(0, k.last.Load()); last.After(idle) {
-			idle = last
-		}
-		if k.busy() {
-			idle = time.Now()
-		}
-		if k.Idle > 0 && time.Since(idle) >= k.Idle {
+		if k.idle() {
 			return
 		}
 	}
 }
 
+// idle tells whether nobody has been here for long enough.
+func (k *keeper) idle() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.busy() {
+		k.last = time.Now()
+		return false
+	}
+	if k.taken && k.Free != nil {
+		k.Free()
+	}
+	k.taken = false
+	return k.Idle > 0 && time.Since(k.last) >= k.Idle
+}
+
 // close takes no more clients.
 func (k *keeper) close() {
-	k.closing.Do(func() {
-		if k.Taken != nil {
-			k.Taken() // first: whoever comes from now on is the other's
-		}
-		for _, ln := range k.Ports {
-			_ = ln.Close()
-		}
-	})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.over {
+		return
+	}
+	k.over = true
+	k.occupy() // first: whoever comes from now on is the other's
+	for _, ln := range k.Ports {
+		_ = ln.Close()
+	}
+}
+
+// occupy tells who has started us that it is to start another process for the next
+// client. It is called with mu held.
+func (k *keeper) occupy() {
+	if k.taken {
+		return
+	}
+	k.taken = k.Taken == nil || k.Taken() == nil
 }
 
 // empty waits until nobody is here.
@@ -101,8 +121,8 @@ func (k *keeper) empty(ctx context.Context) {
 	}
 }
 
-// accept takes the clients of one port.
-func (k *keeper) accept(ln *net.TCPListener) {
+// acceptAt takes the clients of one port.
+func (k *keeper) acceptAt(ln *net.TCPListener) {
 	for {
 		nc, err := ln.AcceptTCP()
 		switch {
@@ -113,13 +133,31 @@ func (k *keeper) accept(ln *net.TCPListener) {
 			time.Sleep(lookForRest) // no descriptors left: some may be soon
 			continue
 		}
-		k.last.Store(time.Now().UnixNano())
-		if n := k.come.Add(1); k.Most > 0 && n == int64(k.Most) {
-			close(k.full)
-		}
-		if err := k.take(nc); err != nil {
+		if err := k.admit(nc); err != nil {
 			k.log.Warn("a client could not be taken", "remote", nc.RemoteAddr().String(), "err", err)
 			k.away(nc)
 		}
 	}
+}
+
+// admit takes one client. While somebody is here, Postfix's master must know so: it would
+// wait for us to take the next client otherwise, also when it has asked us to take no
+// more, and nobody would.
+func (k *keeper) admit(nc net.Conn) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.over && k.Most > 0 && k.come >= k.Most {
+		return errNoMore
+	}
+	k.last = time.Now()
+	if k.come++; k.come == k.Most {
+		close(k.full)
+	}
+	if k.holds {
+		k.occupy()
+		if !k.taken {
+			return errNoMore
+		}
+	}
+	return k.take(nc)
 }

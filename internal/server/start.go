@@ -135,7 +135,7 @@ func (s *Start) takeMaster(ctx context.Context) error {
 	gone := make(chan struct{})
 	go func() { s.master.Gone(); close(gone) }()
 	s.given.Ports, s.given.Idle, s.given.Most, s.given.Gone = s.master.Ports, s.main.MaxIdle, s.main.MaxUse, gone
-	s.given.Taken = func() { _ = s.master.Taken() } // a master that is gone need not know
+	s.given.Taken, s.given.Free = s.master.Taken, func() { _ = s.master.Available() } // a master that is gone need not know
 	if o.Chroot {
 		s.given.Jail = s.main.Queue
 	}
