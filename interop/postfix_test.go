@@ -131,6 +131,20 @@ func (s *postfixServer) pids() (list []string) {
 	return list
 }
 
+// allInJail waits until all processes live in the queue directory: one may have just begun.
+func (s *postfixServer) allInJail() {
+	s.t.Helper()
+	if len(s.pids()) == 0 {
+		s.t.Error("there is no process")
+	}
+	for _, pid := range s.pids() {
+		s.p.eventually("process "+pid+" lives in the queue directory", func() bool {
+			root, err := os.Readlink("/proc/" + pid + "/root")
+			return err != nil || root == filepath.Join(s.dir, "queue") // or has ended
+		})
+	}
+}
+
 func isUsher(pid string) bool {
 	file, err := os.Readlink("/proc/" + pid + "/exe")
 	return err == nil && filepath.Base(file) == "usher"
@@ -198,21 +212,13 @@ func TestPostfixHasUsherInAChroot(t *testing.T) {
 		p := start(t, setup{config: store("east", d, "none") + quick, accounts: []account{checked(ann, annSecret, "east"), unchecked(bob, "east")}})
 		s := postfix(t, p, "y", "")
 		s.serves(t)
-		for _, pid := range s.pids() {
-			if root, err := os.Readlink("/proc/" + pid + "/root"); err != nil || root != filepath.Join(s.dir, "queue") {
-				t.Errorf("process %s lives in %s: %v", pid, root, err)
-			}
-		}
+		s.allInJail()
 	})
 	t.Run("by itself, where all comes by the network", func(t *testing.T) {
 		p := prepare(t, setup{config: store("east", d, "none") + quick + anybodyOfEast})
 		s := postfix(t, p, "y", "")
 		s.serves(t)
-		for _, pid := range s.pids() {
-			if root, err := os.Readlink("/proc/" + pid + "/root"); err != nil || root != filepath.Join(s.dir, "queue") {
-				t.Errorf("process %s lives in %s: %v", pid, root, err)
-			}
-		}
+		s.allInJail()
 	})
 	t.Run("by itself with files, which it says does not work", func(t *testing.T) {
 		p := prepare(t, setup{config: store("east", d, "none") + quick, accounts: []account{checked(ann, annSecret, "east")}})
