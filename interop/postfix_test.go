@@ -164,9 +164,14 @@ func listenToSyslog(t testing.TB, p *proxy) *syslogd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, p.file, strings.Replace(string(text), `log      = "logfmt"`, fmt.Sprintf("log = %q", "syslog+unix://"+path), 1))
+	if err := os.WriteFile(p.file, []byte(strings.Replace(string(text), `log      = "logfmt"`, fmt.Sprintf("log = %q", "syslog+unix://"+path), 1)), 0o600); err != nil { // its mode stays
+		t.Fatal(err)
+	}
 	nc, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o666); err != nil {
 		t.Fatal(err)
 	}
 	s := &syslogd{}

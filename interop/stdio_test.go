@@ -126,8 +126,8 @@ func TestWhoIsKnownNeedsNoPassword(t *testing.T) {
 // nobody is a user that every system has, and that is nobody's in these tests.
 const nobody = 65534
 
-// open lets everybody go through a folder of this test.
-func open(t testing.TB, dir string) {
+// reveal lets everybody go through a folder of this test.
+func reveal(t testing.TB, dir string) {
 	t.Helper()
 	for ; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o711); err != nil {
@@ -145,8 +145,8 @@ func TestOthersMayBeOnlyWhoseUIDTheAccountHas(t *testing.T) {
 	mine := checked(ann, annSecret, "east")
 	mine["uid"] = strconv.Itoa(nobody)
 	p := start(t, setup{config: store("east", d, "none") + quick, accounts: []account{mine, checked(bob, bobSecret, "east")}})
-	open(t, filepath.Dir(p.admin()))
-	open(t, filepath.Dir(binary(t)))
+	reveal(t, filepath.Dir(p.admin()))
+	reveal(t, filepath.Dir(binary(t)))
 
 	tn := p.tunnel(t, nobody, "imap", "--admin", p.admin(), "--user", ann)
 	tn.expect("* PREAUTH ")

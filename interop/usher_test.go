@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	if builds, err = os.MkdirTemp("", "usher-interop-"); err != nil {
 		panic(err)
 	}
+	if err := os.Chmod(builds, 0o755); err != nil { // who is not root upgrades, too
+		panic(err)
+	}
 	status := m.Run()
 	if err := os.RemoveAll(builds); err != nil && status == 0 {
 		panic(err)
@@ -76,6 +79,7 @@ type setup struct {
 	files    int    // that usher may have open; 0: as many as we
 	tls      string // further keys of [tls]
 	server   string // lines of [server]
+	user     string // whom to become; "": nobody else
 	listen   string // lines of each [[listen]]
 	config   string // goes on where [tls] and four [[listen]] end
 	accounts []account
@@ -126,19 +130,37 @@ func prepare(t testing.TB, s setup) *proxy {
 	if s.grace == "" {
 		s.grace = "0s"
 	}
-	text := fmt.Sprintf(conf, s.grace, p.cert, p.key, s.tls)
+	text := fmt.Sprintf(conf, s.user, s.grace, p.cert, p.key, s.tls)
 	text = strings.ReplaceAll(text, "[server]\n", "[server]\n"+s.server)
 	text = strings.ReplaceAll(text, "[[listen]]\n", "[[listen]]\n"+s.listen)
 	write(t, p.file, text+s.config)
+	if s.user != "" {
+		open(t, p.file, p.cert, p.key)
+		if err := os.Chmod(dir, 0o777); err != nil { // for the admin socket
+			t.Fatal(err)
+		}
+	}
 	p.importAccounts(s.accounts)
 	return p
+}
+
+// open lets everybody read files.
+func open(t testing.TB, files ...string) {
+	t.Helper()
+	for _, f := range files {
+		for _, path := range []string{f, filepath.Dir(f), filepath.Dir(filepath.Dir(f))} {
+			if err := os.Chmod(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 const conf = `
 [server]
 state    = "state"
 admin    = "admin.sock"
-user     = ""
+user     = %q
 hostname = "usher.example.org"
 log      = "logfmt"
 grace    = %q

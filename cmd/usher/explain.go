@@ -158,6 +158,14 @@ func (p *page) step(s admin.Step) {
 }
 
 func (p *page) stop(s admin.StopHost) {
+	if run := s.Program; run != nil {
+		p.line("program", "%s/%s: %s, which speaks %s, as %s", s.Backend, s.Addr, run.Path, run.Speaks, s.Login)
+		p.line("runs as", "uid %d, gid %d, in %s", run.UID, run.GID, run.Home)
+		if run.Mail != "" {
+			p.line("mailbox", "%s", run.Mail)
+		}
+		return
+	}
 	health := "well"
 	if s.Sick {
 		health = "failed lately, asked last until " + clock(s.Until)

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"usher/internal/spawn"
 )
 
 // Exit statuses, as doc/config.md lists them.
@@ -43,6 +45,9 @@ func usage(format string, args ...any) error {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "helper" { // no command: serve starts it, to start local programs
+		os.Exit(spawn.Main(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal ends us at once
 	os.Exit(run(ctx, arguments(os.Args)))

@@ -70,15 +70,26 @@ type Account struct {
 	Attrs  map[string]string `json:"attributes,omitempty"`
 }
 
-// A StopHost is one address of a server that may be asked.
+// A StopHost is one address of a server that may be asked, or a program of this machine.
 type StopHost struct {
 	Backend string    `json:"backend"`
-	Addr    string    `json:"addr"`  // host:port
+	Addr    string    `json:"addr"`  // host:port; of a program its name
 	IP      string    `json:"ip"`    // IP:port
 	TLS     string    `json:"tls"`   // none, starttls, implicit
 	Login   string    `json:"login"` // as whom
 	Sick    bool      `json:"sick"`  // failed lately, and is asked last …
 	Until   time.Time `json:"until,omitzero"`
+	Program *Program  `json:"program,omitempty"` // what would be started; nil: it is a server
+}
+
+// A Program is what would be started on this machine, and as whom.
+type Program struct {
+	Path   string `json:"path"`
+	Speaks string `json:"speaks"` // dovecot, courier, preauth
+	UID    uint32 `json:"uid"`
+	GID    uint32 `json:"gid"`
+	Home   string `json:"home"`
+	Mail   string `json:"mail,omitempty"`
 }
 
 const explainPath = "/v1/explain"

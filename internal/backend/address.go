@@ -29,6 +29,10 @@ func (a address) String() string {
 func (o *Opener) addresses(ctx context.Context, stops []route.Stop) (all []address, err error) {
 	var errs []error
 	for _, s := range stops {
+		if s.Exec != nil {
+			all = append(all, address{s, s.Addr})
+			continue
+		}
 		host, port, err := net.SplitHostPort(s.Addr)
 		if err != nil {
 			errs = append(errs, err)

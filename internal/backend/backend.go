@@ -34,8 +34,9 @@ type enterFunc = func(context.Context, *wire.Conn, route.Stop) error
 // An Opener opens targets. It is safe for concurrent use.
 type Opener struct {
 	Dial    func(ctx context.Context, network, addr string) (net.Conn, error)
-	Resolve func(ctx context.Context, host string) ([]string, error) // to addresses
-	Own     func(netip.AddrPort) bool                                // whether we listen there; nil: nowhere
+	Resolve func(ctx context.Context, host string) ([]string, error)  // to addresses
+	Own     func(netip.AddrPort) bool                                 // whether we listen there; nil: nowhere
+	Start   func(ctx context.Context, s route.Stop) (net.Conn, error) // the program of a stop; nil: none can be started
 
 	dialer *net.Dialer
 
@@ -147,6 +148,9 @@ func (j joined) Error() string {
 
 // try connects to one address, of so many that are left, and logs in there.
 func (o *Opener) try(ctx context.Context, a address, left int, enter enterFunc) (*wire.Conn, error) {
+	if a.stop.Exec != nil {
+		return o.run(ctx, a.stop, enter)
+	}
 	c, err := o.connect(ctx, a, left)
 	if err != nil {
 		o.note(a.addr, true)

@@ -16,6 +16,7 @@ type Config struct {
 	Listen   []Listen           `toml:"listen"`
 	Accounts []Accounts         `toml:"accounts"`
 	Backend  map[string]Backend `toml:"backend"`
+	Local    Local              `toml:"local"`
 	Route    []Route            `toml:"route"`
 	Auth     Auth               `toml:"auth"`
 	Limit    Limit              `toml:"limit"`
@@ -48,8 +49,9 @@ type Server struct {
 	// The name of this machine, as clients and backends are told. "" takes it
 	// from the environment variable PROXY_HOSTNAME, else from the system.
 	Hostname string `toml:"hostname"`
-	// Further names and addresses that mean "this machine". This version does
-	// not act on them yet.
+	// Further names and addresses that mean "this machine", beside hostname,
+	// PROXY_HOSTNAME, the system's name and the addresses of its interfaces: see "Local
+	// mail programs".
 	OwnNames []string `toml:"own_names,omitempty"`
 	// What copies the bytes of sessions that are logged in: epoll, for many of
 	// them, on Linux; goroutine, the plain one, which other systems have only.
@@ -301,14 +303,121 @@ type Login struct {
 	Mechanism string `toml:"mechanism"`
 }
 
+// Local is the mail programs of this machine, which are started, for those who have
+// proved who they are, as the owner of the mailbox. Without imap, pop3 and programs
+// there are none, and nothing of usher keeps root's rights. All of it but attribute,
+// stays and timeout is sealed when usher starts: changes wait for a restart. See "Local
+// mail programs".
+type Local struct {
+	// The command of the program that serves IMAP, as a list of words:
+	// ["/usr/lib/dovecot/imap"]. In its arguments {user}, {name}, {domain}, {home}, {mail},
+	// {quota}, {remote}, {local}, {id} and every attribute of the account may be used.
+	IMAP []string `toml:"imap,omitempty"`
+	// The command of the program that serves POP3.
+	POP3 []string `toml:"pop3,omitempty"`
+	// How it is told whom it serves, and how it greets: dovecot; courier; preauth, any
+	// other that greets with PREAUTH or +OK. auto knows the first two by their names.
+	// Default: "auto".
+	Speaks string `toml:"speaks" default:"auto" oneof:"auto dovecot courier preauth"`
+	// Environment for these programs; they have no other but what they are told.
+	Env map[string]string `toml:"env,omitempty"`
+	// File of more environment, in the shell's form, such as Courier's
+	// /etc/courier/imapd. env goes before it.
+	EnvFile Path `toml:"env_file"`
+	// Further programs: see [local.program.NAME].
+	Program map[string]Program `toml:"program,omitempty"`
+	// The attribute of an account that names the program that serves it. default is the
+	// one of this block. "" leaves the choice to routes.
+	// Default: "program".
+	Attribute string `toml:"attribute" default:"program"`
+	// Protocols whose logins all stay on this machine, whatever host an account has, as
+	// with IMAP_PROXY=0 and POP3_PROXY=0 in the environment, which hold too.
+	Stays []string `toml:"stays,omitempty"`
+	// How long a program may take to be started and to greet, and to end once its client
+	// has left; then it is ended.
+	// Default: "10s".
+	Timeout Duration `toml:"timeout" default:"10s"`
+	// The lowest user that programs are started as. root never is.
+	// Default: 100.
+	MinUID int `toml:"min_uid" default:"100"`
+	// The lowest group that programs are started with. root's never is.
+	// Default: 100.
+	MinGID int `toml:"min_gid" default:"100"`
+	// Folders beneath which homes must be: ["/home", "/var/mail/vhosts"]. They are needed
+	// to make homes; without them any home will do that is its owner's.
+	Homes []string `toml:"homes,omitempty"`
+	// Whether a home that is missing is made at the first login. It needs homes.
+	// Default: false.
+	CreateHome bool `toml:"create_home" default:"false"`
+	// The mode of a home that is made.
+	// Default: "0700".
+	HomeMode string `toml:"home_mode" default:"0700"`
+	// A folder whose content is copied into a home that is made. "" copies none.
+	Skeleton Path `toml:"skeleton"`
+	// The maildir in a home, for Courier, and for homes that are made: "Maildir". "" makes
+	// none.
+	Maildir string `toml:"maildir"`
+	// A command that is run as the owner in a home that was just made, as a list of words.
+	Hook []string `toml:"hook,omitempty"`
+	// Whether programs may gain privileges by others that are setuid or setgid, as
+	// Postfix's sendmail is.
+	// Default: false.
+	Setuid bool          `toml:"setuid" default:"false"`
+	Limit  ProgramLimits `toml:"limit"`
+}
+
+// ProgramLimits bound what programs may take. 0 means no limit but that of usher itself.
+type ProgramLimits struct {
+	// Files and connections that one program may have open.
+	// Default: 1024.
+	Files int `toml:"files" default:"1024"`
+	// Processes that run as one user.
+	// Default: 0.
+	Processes int `toml:"processes" default:"0"`
+	// Megabytes of memory of one program: 256 at least.
+	// Default: 0.
+	Memory int `toml:"memory" default:"0"`
+	// Programs that run as one user at a time. Where many accounts have one user, it is for
+	// all of them together.
+	// Default: 0.
+	PerUser int `toml:"per_user" default:"0"`
+	// Programs that run at a time.
+	// Default: 0.
+	Total int `toml:"total" default:"0"`
+	// Programs that are being started at a time.
+	// Default: 64.
+	Starting int `toml:"starting" default:"64"`
+}
+
+// Program is one more mail program, or two of a kind. Accounts name it in their
+// attribute program, routes as program beside to = "local".
+type Program struct {
+	// The command that serves IMAP, as in [local].
+	IMAP []string `toml:"imap,omitempty"`
+	// The command that serves POP3.
+	POP3 []string `toml:"pop3,omitempty"`
+	// How it is told whom it serves, and how it greets, as in [local].
+	// Default: "auto".
+	Speaks string `toml:"speaks" default:"auto" oneof:"auto dovecot courier preauth"`
+	// Environment for it; that of [local] is not its.
+	Env map[string]string `toml:"env,omitempty"`
+	// File of more environment, in the shell's form.
+	EnvFile Path `toml:"env_file"`
+}
+
 // Route says where logins go. The first block whose conditions all hold
-// decides; if none does, the account's own host; if it has none, the addresses
-// of [backend.default]; if there are none, the login is refused.
+// decides; if none does, the account's own host; if it has none, this machine, if it
+// has programs in [local]; else the addresses of [backend.default]; if there are none,
+// the login is refused.
 type Route struct {
 	When When `toml:"when"`
 	// Where to: a backend's name; account, the host that the account's source
-	// gave; refuse.
+	// gave; local, a program of this machine; home, the account's host, but only if it
+	// is this machine or a node of the pool; refuse.
 	To string `toml:"to" required:"true"`
+	// With to = "local": which of its programs, as in [local.program.NAME]. "" leaves it
+	// to the account.
+	Program string `toml:"program,omitempty"`
 }
 
 // When holds the conditions of a route. Those that are left out always hold.

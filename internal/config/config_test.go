@@ -190,7 +190,6 @@ func TestDecodeAccountsMistakes(t *testing.T) {
 
 func TestIgnored(t *testing.T) {
 	c := parse(t, `[server]
-own_names = ["mx"]
 admin = "a.sock"
 [[accounts]]
 type = "any"
@@ -199,10 +198,8 @@ type = "memory"
 [dashboard]
 addr = 5
 `)
-	equal(t, "ignored", c.Ignored.Error(), `/etc/usher/usher.toml:2:1: server.own_names: this version does not act on it yet: leave it out
-/etc/usher/usher.toml:6:2: cluster: this version does not act on it yet: leave it out
-/etc/usher/usher.toml:8:2: dashboard: this version does not act on it yet: leave it out`)
-	equal(t, "own_names", c.Server.OwnNames, []string{"mx"})
+	equal(t, "ignored", c.Ignored.Error(), `/etc/usher/usher.toml:5:2: cluster: this version does not act on it yet: leave it out
+/etc/usher/usher.toml:7:2: dashboard: this version does not act on it yet: leave it out`)
 	equal(t, "admin", c.Server.Admin, "/etc/usher/a.sock")
 }
 

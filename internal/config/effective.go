@@ -18,11 +18,11 @@ func (c *Config) Effective() string {
 		Listen   []Listen           `toml:"listen,omitempty"`
 		Accounts []map[string]any   `toml:"accounts"`
 		Backend  map[string]Backend `toml:"backend,omitempty"`
+		Local    *Local             `toml:"local,omitempty"`
 		Route    []Route            `toml:"route,omitempty"`
 		Auth     Auth               `toml:"auth"`
 		Limit    Limit              `toml:"limit"`
-	}{c.Server, c.TLS, c.Listen, nil, maps.Clone(c.Backend), c.Route, c.Auth.shown(), c.Limit}
-	shown.Server.OwnNames = nil // it has no effect yet
+	}{c.Server, c.TLS, c.Listen, nil, maps.Clone(c.Backend), c.local(), c.Route, c.Auth.shown(), c.Limit}
 	for _, a := range c.Accounts {
 		shown.Accounts = append(shown.Accounts, a.effective())
 	}
@@ -36,6 +36,17 @@ func (c *Config) Effective() string {
 	}
 	return strings.ReplaceAll(string(text), "${", "$${") // else it would be expanded again
 }
+
+// local is nil if there are no programs.
+func (c *Config) local() *Local {
+	if !c.Local.Has() {
+		return nil
+	}
+	return &c.Local
+}
+
+// Has tells whether there is any program.
+func (l *Local) Has() bool { return len(l.IMAP) > 0 || len(l.POP3) > 0 || len(l.Program) > 0 }
 
 // shown hides the password here since go-toml asks no string for its
 // MarshalText.

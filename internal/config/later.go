@@ -23,7 +23,6 @@ type act int
 const (
 	refuse act = iota // it would change who gets in or where to: a mistake
 	ignore            // works without: the value is not even looked at
-	note              // as ignore, but the key has a field, which is filled
 )
 
 const (
@@ -34,13 +33,9 @@ const (
 
 // laters is the one list of them. A line goes when the feature comes.
 func laters() []later {
-	const routeRemedy = "use a backend's name, account or refuse"
 	return []later{
-		{key: "server.own_names", act: note},
 		{key: "listen.*.protocol", words: "sieve", remedy: "use imap or pop3"},
 		{key: "backend.*.login.as", words: "peer", remedy: "use user, master or token"},
-		{key: "local"},
-		{key: "route.*.to", words: "local home", remedy: routeRemedy},
 		{key: "pool"},
 		{key: "cluster.type", words: "redis", remedy: "leave [cluster] out: this node is then alone"},
 		{key: "cluster", act: ignore},
@@ -79,8 +74,6 @@ func (l later) means(v any) bool {
 // else be missing.
 func (l later) left(v any) any {
 	switch {
-	case l.act == note:
-		return v
 	case l.act == ignore:
 		return nil
 	case l.words != "":

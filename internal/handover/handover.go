@@ -34,6 +34,29 @@ type Port struct {
 type Inventory struct {
 	Ports    []Port
 	Sessions int // so that the successor keeps room for them
+	Helper   *Helper
+}
+
+// A Helper is the process that starts programs: it is the successor's, too.
+type Helper struct {
+	File *os.File
+	Seal string // what it was made of
+}
+
+// Close closes its file.
+func (h *Helper) Close() {
+	if h != nil {
+		_ = h.File.Close()
+	}
+}
+
+// message says that the helper comes along, and what goes beside.
+func (h *Helper) message(m message) (message, []any) {
+	if h == nil {
+		return m, nil
+	}
+	m.Seal = &h.Seal
+	return m, []any{h.File}
 }
 
 // A Session is a login that goes on in another process.
@@ -139,7 +162,8 @@ func (s *Successor) closeIfItEnds(given chan struct{}) {
 func (s *Successor) give(all Inventory, within time.Duration) error {
 	_ = s.nc.SetDeadline(time.Now().Add(within))
 	defer func() { _ = s.nc.SetDeadline(time.Time{}) }()
-	if err := s.send(message{Kind: hello, Format: format, Ports: len(all.Ports), Sessions: all.Sessions}); err != nil {
+	greeting, beside := all.Helper.message(message{Kind: hello, Format: format, Ports: len(all.Ports), Sessions: all.Sessions})
+	if err := s.sendWith(greeting, beside...); err != nil {
 		return err
 	}
 	for _, p := range all.Ports {
@@ -232,11 +256,15 @@ func (h *Heritage) Take() (all Inventory, err error) {
 			for _, p := range all.Ports {
 				_ = p.Listener.Close()
 			}
+			all.Helper.Close()
 			all = Inventory{}
 		}
 	}()
 	m, err := h.expect(hello)
 	if err != nil {
+		return all, err
+	}
+	if all.Helper, err = m.helper(); err != nil {
 		return all, err
 	}
 	if m.Format != format {

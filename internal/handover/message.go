@@ -46,6 +46,7 @@ type message struct {
 	Farewell string           `json:"farewell,omitempty"`
 	Before   *relay.Stats     `json:"before,omitempty"`
 	MidLine  bool             `json:"midline,omitempty"`
+	Seal     *string          `json:"seal,omitempty"` // in a hello: of the helper that came with it
 
 	sockets []int // descriptors that came with it
 }
@@ -182,6 +183,19 @@ func (m message) listener() (*net.TCPListener, error) {
 		return nil, fmt.Errorf("handover: socket %q is a %T", m.Name, ln)
 	}
 	return tcp, nil
+}
+
+// helper is the one that came with a hello; nil: there is none.
+func (m message) helper() (*Helper, error) {
+	want := 0
+	if m.Seal != nil {
+		want = 1
+	}
+	if err := m.need(want); err != nil || want == 0 {
+		m.drop()
+		return nil, err
+	}
+	return &Helper{File: os.NewFile(uintptr(m.sockets[0]), "helper"), Seal: *m.Seal}, nil
 }
 
 func sessionMessage(s Session) message {

@@ -44,6 +44,9 @@ type entry struct {
 // Enter implements login.Protocol.
 func (Protocol) Enter(ctx context.Context, b *wire.Conn, t login.Ticket) (login.Welcome, error) {
 	e := &entry{conn: b, ticket: t}
+	if t.Preauth {
+		return e.admitted()
+	}
 	steps := []func(context.Context) error{e.greeting, e.startTLS, e.learn}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -50,9 +50,30 @@ func (a *Admission) announced(t route.Target) route.Target {
 			if s.ProxyProtocol > 0 {
 				d.Stops[i].Preface = a.client.header().Bytes(s.ProxyProtocol)
 			}
+			if s.Exec != nil {
+				s.Exec.Client = a.introduction()
+			}
 		}
 	}
 	return t
+}
+
+// introduction is what a program of this machine may know of the client.
+func (a *Admission) introduction() route.Told {
+	c := a.client
+	return route.Told{ID: c.ID.String(), Remote: c.Remote, Local: c.Local, TLS: c.encrypted(), UTF8: c.UTF8}
+}
+
+// trusting refuses to have a mailbox opened without a password for a client whose
+// password nobody has checked. Nothing has been started or told anybody yet.
+func (a *Admission) trusting(t route.Target) error {
+	d, _ := t.(route.Dial)
+	for _, s := range d.Stops {
+		if s.Preauth() && !a.who.Proven {
+			return unproven(a.who.Account.Name, s)
+		}
+	}
+	return nil
 }
 
 // enter logs in at one stop.
@@ -93,6 +114,9 @@ func (a *Admission) describe(b *wire.Conn) *session.Session {
 func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 	l := s.Login
 	t := Ticket{Client: a.client, User: l.User, Master: l.Master, Password: a.who.Password, Token: a.who.Token, Trusted: s.Trusted}
+	if s.Preauth() {
+		return a.pass(s)
+	}
 	if s.Trusted {
 		a.client.onward = a.forward()
 	}
@@ -123,6 +147,13 @@ func (a *Admission) ticket(s route.Stop) (Ticket, error) {
 			"or leave such mechanisms out of [auth] mechanisms", a.who.Account.Name, s, s.Backend)
 	}
 	return t, nil
+}
+
+// pass is the ticket for who believes us: it shows nothing.
+func (a *Admission) pass(s route.Stop) (Ticket, error) {
+	t := Ticket{Client: a.client, User: a.who.Account.Name, Preauth: true}
+	t.Silent = s.Exec != nil && s.Exec.Speaks == route.Dovecot
+	return t, a.trusting(route.Dial{Stops: []route.Stop{s}})
 }
 
 func unproven(name string, s route.Stop) error {

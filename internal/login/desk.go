@@ -32,6 +32,7 @@ type Desk struct {
 	Mint         func(backend, user string) (token string, err error) // for Login.Token; nil: no backend has that
 	Sessions     *session.Registry
 	Relay        relay.Engine
+	Left         func(*session.Session, relay.Ending) // is told of sessions that are over; nil: nobody is
 	Log          *slog.Logger
 	Idle         time.Duration // after login; 0: for ever
 	FailureDelay time.Duration // from the question to the answer, if it is no
@@ -134,6 +135,9 @@ func (a *Admission) lead(ctx context.Context) error {
 	target, err := a.desk.Routes.Place(v) // where to?
 	if err != nil {
 		return a.unplaced(err)
+	}
+	if err := a.trusting(target); err != nil {
+		return err
 	}
 	a.backend, err = a.desk.openBackend(ctx, a.announced(target), a.enter) // is anybody there, and may we come in?
 	if err != nil {
@@ -257,7 +261,14 @@ func (d *Desk) ended(s *session.Session, release func()) func(relay.Stats) {
 		release()
 		if st.Ended != relay.Moved {
 			d.logSession(s, st)
+			d.left(s, st.Ended)
 		}
 		d.Sessions.Remove(s.ID)
+	}
+}
+
+func (d *Desk) left(s *session.Session, why relay.Ending) {
+	if d.Left != nil {
+		d.Left(s, why)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"usher/internal/relay"
+	"usher/internal/route"
 	"usher/internal/session"
 )
 
@@ -83,7 +84,7 @@ func (d *Desk) logSession(s *session.Session, st relay.Stats) {
 		slog.String("protocol", s.Protocol),
 		slog.String("remote", s.Remote.String()),
 		slog.String("tls", s.TLS),
-		slog.String("why", string(st.Ended)),
+		slog.String("why", why(s, st.Ended)),
 	}
 	attrs = append(attrs, came(s.Front)...)
 	attrs = append(attrs,
@@ -95,6 +96,15 @@ func (d *Desk) logSession(s *session.Session, st relay.Stats) {
 		slog.Float64("seconds", time.Since(s.Since).Round(time.Millisecond).Seconds()),
 	)
 	d.Log.LogAttrs(context.Background(), slog.LevelInfo, "session ended", attrs...)
+}
+
+// why says how a session ended. A program of this machine is not a connection that
+// somebody has closed.
+func why(s *session.Session, ended relay.Ending) string {
+	if ended == relay.BackendClosed && strings.HasPrefix(s.Target, route.LocalName+"/") {
+		return "program ended"
+	}
+	return string(ended)
 }
 
 // came says by which front end a client came, and what that calls the session.

@@ -144,6 +144,10 @@ type Ticket struct {
 	Mechanism *sasl.Mechanism // nil: what fits
 	TLS       *tls.Config     // to be started within the protocol; nil: not
 	Trusted   bool            // the server may know who the client is: see tell.go
+
+	// Preauth says that whoever is there believes us who the client is: nobody logs in,
+	// its greeting is the answer. Silent: it does not even greet, as Dovecot's pop3.
+	Preauth, Silent bool
 }
 
 // Credentials are the ticket as a SASL mechanism shows it.

@@ -31,6 +31,9 @@ type entry struct {
 // Enter implements login.Protocol.
 func (Protocol) Enter(ctx context.Context, b *wire.Conn, t login.Ticket) (login.Welcome, error) {
 	e := &entry{conn: b, ticket: t}
+	if t.Preauth {
+		return e.admitted()
+	}
 	if err := e.greeting(); err != nil {
 		return login.Welcome{}, err
 	}

@@ -40,6 +40,20 @@ var ErrNotHome = errors.New("the account's host is neither a node of [pool] nor 
 // stays tells whether no login of a protocol leaves this machine.
 func (t *Table) stays(protocol string) bool { return t.Local != nil && t.Local.Stays[protocol] != "" }
 
+// whose says in words that the first of an account's hosts is this machine, or a node.
+func (t *Table) whose(v Visit) string {
+	host := v.Account.Place.Hosts[0]
+	name, isNode := t.node(host)
+	switch _, backend := t.Backends[host]; {
+	case backend:
+	case isNode && !t.Nodes[name].Own:
+		return ", which is the node " + name
+	case isNode, t.isHere(host) && v.Account.Place.Port == 0:
+		return ", which is this machine"
+	}
+	return ""
+}
+
 // local sends a login to a program of this machine.
 func (t *Table) local(v Visit) (Target, error) {
 	s, err := t.exec(v)

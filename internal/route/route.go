@@ -89,7 +89,7 @@ func (b Backend) HasAddr() bool {
 
 var (
 	// ErrNowhere says that no rule, no host and no default serves an account.
-	ErrNowhere = errors.New("the account has no host, and no route or [backend.default] serves it")
+	ErrNowhere = errors.New("the account has no host, and no route, [local] or [backend.default] serves it")
 	// ErrRefused says that a rule refuses the login.
 	ErrRefused = errors.New("a route refuses this login")
 )
@@ -97,12 +97,13 @@ var (
 // Place decides where a login goes. An error means that the configuration or
 // the account is wrong, except ErrRefused.
 func (t *Table) Place(v Visit) (Target, error) {
-	switch _, to := t.decide(v); to {
+	switch rule, to := t.decide(v); to {
 	case ToRefuse:
 		return nil, ErrRefused
 	case ToAccount:
 		return t.account(v)
 	case ToLocal:
+		v.Program = t.Rules[rule].Program
 		return t.local(v)
 	case ToHome:
 		return t.home(v)
@@ -127,13 +128,13 @@ func (t *Table) Why(v Visit) string {
 	hosts := strings.Join(v.Account.Place.Hosts, ", ")
 	switch rule, to := t.decide(v); {
 	case rule >= 0 && to != ToAccount:
-		return fmt.Sprintf("[[route]] number %d: to %s", rule+1, to)
+		return strings.TrimSuffix(fmt.Sprintf("[[route]] number %d: to %s, program %s", rule+1, to, t.Rules[rule].Program), ", program ")
 	case v.Account.Place.Here && t.Local != nil:
 		return "the account says proxy=N: this machine"
 	case t.stays(v.Protocol):
 		return t.Local.Stays[v.Protocol] + ": this machine"
 	case hosts != "":
-		return "the account's own host: " + hosts
+		return "the account's own host: " + hosts + t.whose(v)
 	case t.Local != nil:
 		return "no route and no host: this machine"
 	default:

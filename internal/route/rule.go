@@ -12,7 +12,8 @@ type Rule struct {
 	User     string // a pattern: * stands for any characters, ? for one
 	Network  netip.Prefix
 	Attrs    map[string]string
-	To       string // a backend's name, ToAccount or ToRefuse
+	To       string // a backend's name, or ToAccount and its like
+	Program  string // with ToLocal: of [local]; "": the account's
 }
 
 func (r Rule) matches(v Visit) bool {

@@ -37,11 +37,12 @@ func (s *Server) Attend(ctx context.Context, g Given) error {
 	defer stop(nil)
 	aborted, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
-	s.stop, s.accepting, s.aborted = stop, ctx, aborted
+	s.stop, s.accepting, s.aborted, s.another = stop, ctx, aborted, g.Owner
 	h := s.house.Load()
 	if h.lobby[g.Wanted] == nil {
 		return noService(g.Protocol, g.TLS)
 	}
+	defer s.closeHelper()
 	closeEngine, err := s.moveIn(ctx, h, g)
 	if err != nil {
 		return err
@@ -75,7 +76,10 @@ func (g Given) guest(cfg *config.Config) listen.Guest {
 // moveIn becomes who we are to be, and opens what stands behind the door. In a jail there
 // is nothing to be opened: there it is done before.
 func (s *Server) moveIn(ctx context.Context, h *house, g Given) (closeEngine func(), err error) {
-	next, err := s.nextUser(g.Owner)
+	if err := s.openHelper(nil); err != nil {
+		return nil, err
+	}
+	next, err := s.nextUser()
 	if err != nil {
 		return nil, err
 	}

@@ -172,8 +172,8 @@ func (b *builder) clientTLS(h *house) *tls.Config {
 	return base
 }
 
-// routes translates [backend.NAME] and [[route]].
-func (b *builder) routes() *route.Table {
+// routes translates [backend.NAME], [local] and [[route]].
+func (b *builder) routes(h *house) *route.Table {
 	t := &route.Table{Ports: protocolPorts(), Backends: map[string]route.Backend{}}
 	for _, name := range slices.Sorted(maps.Keys(b.cfg.Backend)) {
 		t.Backends[name] = b.backend("backend."+name, b.cfg.Backend[name])
@@ -181,6 +181,7 @@ func (b *builder) routes() *route.Table {
 	if _, ok := t.Backends[route.Default]; !ok {
 		t.Backends[route.Default] = b.backend("", config.DefaultBackend())
 	}
+	h.programs = b.locals(t)
 	for i, r := range b.cfg.Route {
 		t.Rules = append(t.Rules, b.rule(fmt.Sprintf("route[%d]", i), r, t))
 	}
@@ -271,7 +272,7 @@ func (b *builder) ownCertificate(key string, c config.Backend) func(*tls.Certifi
 
 func (b *builder) rule(key string, c config.Route, t *route.Table) route.Rule {
 	w := c.When
-	r := route.Rule{Protocol: w.Protocol, User: w.User, Domain: w.Domain, Attrs: w.Attr, To: c.To}
+	r := route.Rule{Protocol: w.Protocol, User: w.User, Domain: w.Domain, Attrs: w.Attr, To: c.To, Program: c.Program}
 	if w.Network != "" {
 		var err error
 		if r.Network, err = netip.ParsePrefix(w.Network); err != nil {
@@ -281,10 +282,28 @@ func (b *builder) rule(key string, c config.Route, t *route.Table) route.Rule {
 	_, isBackend := b.cfg.Backend[c.To]
 	switch {
 	case c.To == route.ToAccount, c.To == route.ToRefuse:
+	case c.To == route.ToLocal, c.To == route.ToHome:
+		b.ruleHere(key, c, t)
 	case !isBackend:
-		b.wrong("use account, refuse or the name of a [backend.NAME]", key+".to", "there is no backend %q", c.To)
+		b.wrong("use account, local, home, refuse or the name of a [backend.NAME]", key+".to", "there is no backend %q", c.To)
 	case !t.Backends[c.To].HasAddr():
 		b.wrong("add addr to [backend."+c.To+"]", key+".to", "backend %q has no address", c.To)
 	}
 	return r
+}
+
+// ruleHere tells whether there is what a rule leads to on this machine.
+func (b *builder) ruleHere(key string, c config.Route, t *route.Table) {
+	if t.Local == nil {
+		if c.To == route.ToLocal || len(t.Nodes) == 0 {
+			b.wrong("set imap or pop3 in [local]", key+".to", "%q needs programs of this machine, of which there are none", c.To)
+		}
+		return
+	}
+	if _, ok := t.Local.Programs[c.Program]; c.Program != "" && !ok {
+		b.wrong("add [local.program."+c.Program+"], or use "+strings.Join(slices.Sorted(maps.Keys(t.Local.Programs)), ", "), key+".program", "there is no program %q", c.Program)
+	}
+	if c.Program != "" && c.To != route.ToLocal {
+		b.wrong("set to = \"local\", or leave program out", key+".program", "a program is chosen for logins that stay here")
+	}
 }

@@ -135,10 +135,10 @@ func TestAllMistakesAreToldAtOnceWithTheirLines(t *testing.T) {
 			`12:23: backend.west.login.mechanism: there is no mechanism "NTLM": leave it out, or use one of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, CRAM-SHA256, CRAM-SHA1, CRAM-MD5, EXTERNAL, OAUTHBEARER, XOAUTH2, PLAIN, LOGIN`,
 		}},
 		{"routes", imapOnly + "[[route]]\nto = 'east'\n[[route]]\nto = 'refuse'\nwhen = { network = '192.0.2' }\n[[route]]\nto = 'empty'\n[backend.empty]\n[[route]]\nto = 'default'\n", []string{
-			`5:6: route[0].to: there is no backend "east": use account, refuse or the name of a [backend.NAME]`,
+			`5:6: route[0].to: there is no backend "east": use account, local, home, refuse or the name of a [backend.NAME]`,
 			`8:20: route[1].when.network: "192.0.2" is no network: write it as "192.0.2.0/24"`,
 			`10:6: route[2].to: backend "empty" has no address: add addr to [backend.empty]`,
-			`13:6: route[3].to: there is no backend "default": use account, refuse or the name of a [backend.NAME]`,
+			`13:6: route[3].to: there is no backend "default": use account, local, home, refuse or the name of a [backend.NAME]`,
 		}},
 		{"networks", imapOnly + "[limit]\nprefix4 = 0\nprefix6 = 129\nexempt = ['192.0.2.0/24', 'webmail']\n", []string{
 			`5:11: limit.prefix4: 0 is not how many bits of an IPv4 address may count: write a number from 1 to 32`,

@@ -36,6 +36,7 @@ func Examine(ctx context.Context, cfg *config.Config, report func(what string, e
 	}
 	h.examineTokens(ctx, report)
 	h.examineBackends(ctx, report)
+	h.programs.examine(report)
 	return nil
 }
 

@@ -212,14 +212,30 @@ func (h *house) explainRoute(ctx context.Context, e *admin.Explanation, a *accou
 	}
 	for _, one := range health {
 		e.Stops = append(e.Stops, admin.StopHost{
-			Backend: one.Stop.Backend, Addr: one.Stop.Addr, IP: one.Addr, TLS: one.Stop.TLS.String(), Login: loginInWords(one.Stop.Login),
-			Sick: !one.Sick.IsZero(), Until: one.Sick,
+			Backend: one.Stop.Backend, Addr: one.Stop.Addr, IP: one.Addr, TLS: one.Stop.TLS.String(), Login: loginInWords(one.Stop),
+			Sick: !one.Sick.IsZero(), Until: one.Sick, Program: h.programOf(one.Stop),
 		})
 	}
 }
 
-func loginInWords(l route.Login) string {
+// programOf is what would be started at a stop, and as whom.
+func (h *house) programOf(s route.Stop) *admin.Program {
+	x := s.Exec
+	if x == nil {
+		return nil
+	}
+	p := &admin.Program{Speaks: string(x.Speaks), UID: x.UID, GID: x.GID, Home: x.Home, Mail: x.Mail}
+	if h.programs != nil {
+		p.Path = h.programs.commands[x.Program].Words[0]
+	}
+	return p
+}
+
+func loginInWords(s route.Stop) string {
+	l := s.Login
 	switch {
+	case s.Exec != nil:
+		return s.Exec.User + ", without a password"
 	case l.Token:
 		return l.User + ", with a token of usher's"
 	case l.Master != "":

@@ -33,6 +33,7 @@ type house struct {
 	opened   []*openSource
 	chain    account.Chain // of those that are opened
 	masters  account.Chain // … of those whose accounts are masters'
+	programs *programs     // of [local]; nil: there are none
 	tokens   tokens
 	networks limit.Networks
 	policy   *policy.Settings // nil: there is no such service
@@ -54,12 +55,13 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 	b := &builder{cfg: cfg, refusals: &s.refusals, traces: s.traces, log: s.log}
 	h := &house{cfg: cfg, names: b.names(), clients: b.clientAuthority()}
 	backends := backend.New()
-	backends.Own = s.listensOn
+	backends.Own, backends.Start = s.listensOn, s.starter(h)
 	h.desk = &login.Desk{
 		Mechanisms: b.mechanisms(), Towards: those(towards), Name: h.name,
-		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(), Backends: backends, Sessions: s.sessions, Log: s.log,
+		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(h), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
+	h.desk.Left = s.left(h)
 	h.tokens = tokens{settings: b.clientTokens(), mints: b.mints}
 	h.desk.Mint = h.mintToken
 	h.networks, h.policy = b.limits(), b.policy()

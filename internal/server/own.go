@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"net/netip"
+	"slices"
 
 	"usher/internal/listen"
 )
@@ -28,11 +29,6 @@ func isLocal(ip netip.Addr) bool {
 	if ip.IsLoopback() || ip.IsUnspecified() {
 		return true
 	}
-	addrs, err := net.InterfaceAddrs()
-	for _, a := range addrs {
-		if p, bad := netip.ParsePrefix(a.String()); err == nil && bad == nil && p.Addr() == ip {
-			return true
-		}
-	}
-	return false
+	addrs, err := interfaceAddrs()
+	return err == nil && slices.Contains(addrs, ip)
 }

@@ -17,7 +17,7 @@ import (
 // dropPrivileges becomes the configured user if we are root: whoever talks to
 // strangers should be nobody. The state folder becomes that user's.
 func (s *Server) dropPrivileges() error {
-	u, err := s.nextUser("")
+	u, err := s.nextUser()
 	if err != nil {
 		return err
 	}
@@ -30,11 +30,10 @@ type identity struct {
 	uid, gid int
 }
 
-// nextUser is who that is, and has what it needs. If the configuration does not name a
-// user, and the usual one does not exist, it is another one, if there is another.
-func (s *Server) nextUser(another string) (identity, error) {
+// nextUser is who that is, and has what it needs.
+func (s *Server) nextUser() (identity, error) {
 	cfg := s.house.Load().cfg
-	next, err := lookupUser(cfg, another)
+	next, err := lookupUser(cfg, s.another)
 	if err != nil || next == (identity{}) {
 		if err == nil && os.Geteuid() == 0 && cfg.Server.User != "" {
 			s.log.Warn("running as root: there is no user to become; create it (useradd --system usher) or set user in [server]", "user", cfg.Server.User)
@@ -47,7 +46,9 @@ func (s *Server) nextUser(another string) (identity, error) {
 	return next, nil
 }
 
-// lookupUser is who that is; nobody, if there is none, and nobody has asked for one.
+// lookupUser is who that is; nobody, if there is none, and nobody has asked for one. If
+// the configuration names no user, and the usual one does not exist, it is another one, if
+// there is another.
 func lookupUser(cfg *config.Config, another string) (identity, error) {
 	name := cfg.Server.User
 	if os.Geteuid() != 0 || name == "" {

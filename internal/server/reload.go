@@ -56,6 +56,7 @@ func (s *Server) reload(ctx context.Context) error {
 func (s *Server) replace(next *house, opened listeners) {
 	old := s.house.Swap(next)
 	s.notReloaded(old.cfg.Server, next.cfg.Server)
+	s.notResealed(next)
 	s.setBounds()
 	s.keepTickets(next)
 	s.bequeath(old, next)

@@ -27,7 +27,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer abort()
 	s.stop, s.accepting, s.aborted = stop, ctx, aborted
 
-	if err := s.inherit(ctx); err != nil {
+	past, err := s.inherit(ctx)
+	if err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop before we began
 		}
@@ -41,6 +42,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	s.ports.add(opened)
 	defer s.ports.close()
+	if err := s.openHelper(past); err != nil {
+		return err
+	}
+	defer s.closeHelper()
 	if err := s.dropPrivileges(); err != nil {
 		return err
 	}
@@ -81,11 +86,11 @@ func failure(why error) error {
 }
 
 // inherit takes the sockets that others have opened for us: the process that we
-// replace, or systemd.
-func (s *Server) inherit(ctx context.Context) error {
+// replace, or systemd. From the former there may be a helper, too.
+func (s *Server) inherit(ctx context.Context) (*handover.Helper, error) {
 	heritage, err := handover.Predecessor()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if heritage != nil {
 		s.heritage = heritage
@@ -93,14 +98,14 @@ func (s *Server) inherit(ctx context.Context) error {
 		all, err := heritage.Take()
 		s.sockets = all.Ports
 		s.coming.Store(int64(all.Sessions))
-		return err
+		return all.Helper, err
 	}
 	s.alone.Store(true)
 	list, err := systemd.Sockets()
 	for _, one := range list {
 		s.sockets = append(s.sockets, handover.Port{Name: fromSystemd + one.Name, Listener: one.Listener})
 	}
-	return err
+	return nil, err
 }
 
 // disown closes what was inherited and nobody has taken.

@@ -190,7 +190,11 @@ func (s *Start) knock(ctx context.Context, cfg *config.Config) (*doorway.Visit, 
 	if path == "" {
 		return nil, fmt.Errorf("%w: admin is switched off in [server]", doorway.ErrAbsent)
 	}
-	visit, err := doorway.Knock(ctx, doorway.Path(path))
+	var users []uint32
+	if uid, ok := uidOf(cfg.Server.User); ok {
+		users = append(users, uid)
+	}
+	visit, err := doorway.Knock(ctx, doorway.Path(path), users...)
 	if err != nil && !errors.Is(err, doorway.ErrAbsent) {
 		s.log.Warn("no client can be brought to the running usher: this process serves them itself", "err", err)
 	}
@@ -233,9 +237,15 @@ func (g Given) known(cfg *config.Config) *login.Known {
 	if g.User == "" {
 		return nil
 	}
-	all := g.UID == 0
-	if u, err := user.Lookup(cfg.Server.User); err == nil && u.Uid == strconv.Itoa(int(g.UID)) {
-		all = true
+	uid, ok := uidOf(cfg.Server.User)
+	return &login.Known{Name: g.User, By: userName(g.UID), UID: g.UID, All: g.UID == 0 || ok && uid == g.UID}
+}
+
+func uidOf(name string) (uint32, bool) {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, false
 	}
-	return &login.Known{Name: g.User, By: userName(g.UID), UID: g.UID, All: all}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	return uint32(uid), err == nil
 }

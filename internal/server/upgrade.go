@@ -48,11 +48,16 @@ func (s *Server) hire() (*handover.Successor, error) {
 	case !s.alone.Load():
 		return nil, errors.New("this process is still taking over from the one before it: try again in a moment")
 	}
+	helper, err := s.bequest()
+	if err != nil {
+		return nil, err
+	}
+	defer helper.Close()
 	next, err := handover.Start(s.Again[0], s.Again[1:], systemd.ChildEnv(os.Environ()))
 	if err != nil {
 		return nil, err
 	}
-	if err := next.Give(s.accepting, handover.Inventory{Ports: append(s.ports.give(), s.sockets...), Sessions: s.sessions.Len()}, upgradeTime); err != nil {
+	if err := next.Give(s.accepting, handover.Inventory{Ports: append(s.ports.give(), s.sockets...), Sessions: s.sessions.Len(), Helper: helper}, upgradeTime); err != nil {
 		s.republish() // the successor may have taken the admin socket
 		return nil, err
 	}

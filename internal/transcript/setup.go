@@ -47,6 +47,7 @@ import (
 //	anyone                           everybody is known, nobody proven
 //	source down                      the account source answers with an error
 //	backend NAME starttls|implicit|refuse|mechanism=M|master=NAME:PASSWORD|trusted|proxy=V …
+//	local dovecot|courier|preauth    this machine has a program that speaks so: the backend "local"
 //	mechanisms PLAIN …               what clients may use
 //	nonce NONCE                      what challenges hold, every time
 //	certified NAME                   under TLS a certificate has shown that the client is NAME
@@ -160,6 +161,8 @@ func (s *stage) configure(t *testing.T, setup string) {
 			s.down = true
 		case "backend":
 			s.backend(t, words[1], words[2:])
+		case "local":
+			s.local(t, route.Dialect(words[1]))
 		case "mechanisms":
 			s.desk.Mechanisms = mechanisms(t, words[1:])
 		case "nonce":
@@ -257,6 +260,20 @@ func (s *stage) backend(t *testing.T, name string, options []string) *scripted {
 	settings.Addrs = map[string][]string{"": {addr}}
 	s.desk.Routes.Backends[name] = settings
 	return b
+}
+
+// local makes a backend that takes the place of a program.
+func (s *stage) local(t *testing.T, speaks route.Dialect) {
+	b := s.backend(t, route.LocalName, nil)
+	delete(s.desk.Routes.Backends, route.LocalName)
+	protocol := s.service.Protocol.Info().Name
+	s.desk.Routes.Local = &route.Local{
+		Programs: map[string]route.Program{"default": {Name: "default", Speaks: speaks, Mail: map[string]string{protocol: protocol}}},
+		Default:  "default", Timeout: 2 * time.Second, Is: func(host string) bool { return host == "here" },
+	}
+	s.desk.Backends.(*backend.Opener).Start = func(ctx context.Context, _ route.Stop) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", b.ln.Addr().String())
+	}
 }
 
 // script adds a connection to a backend's script. $NAME in it is the address of
