@@ -20,9 +20,10 @@ func inetd(t *testing.T, p *proxy, wait string) starter {
 	}
 	s := starter{p, map[string]string{}}
 	conf := &strings.Builder{}
-	for _, l := range doors {
-		s.addrs[l.port] = freePort(t)
-		fmt.Fprintf(conf, "%s stream tcp %s root %s usher serve --inetd %s --tls %s --idle 300ms -c %s\n", s.addrs[l.port], wait, binary(t), l.protocol, l.tls, p.file)
+	for _, l := range recommended(t, "../contrib/inetd/inetd.conf") {
+		s.addrs[l[0]] = freePort(t)
+		l[0], l[3], l[5] = s.addrs[l[0]], strings.Replace(l[3], "nowait.1000", wait, 1), binary(t)
+		fmt.Fprintln(conf, strings.Join(append(l, "--idle", "300ms", "-c", p.file), " "))
 	}
 	file := filepath.Join(t.TempDir(), "inetd.conf")
 	write(t, file, conf.String())

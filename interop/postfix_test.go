@@ -51,9 +51,10 @@ func postfix(t *testing.T, p *proxy, chroot, args string) *postfixServer {
 	}
 	up := strings.Repeat("../", strings.Count(postfixDir, "/"))
 	text := "postlog unix-dgram n - n - 1 postlogd\n"
-	for _, l := range doors {
-		s.addrs[l.port] = freePort(t)
-		text += fmt.Sprintf("%s inet n - %s - - %s%s %s %s --tls %s -c %s\n", s.addrs[l.port], chroot, up, filepath.Join(dir, "usher-postfix")[1:], args, l.protocol, l.tls, p.file)
+	for _, l := range recommended(t, "../contrib/postfix/master.cf") {
+		s.addrs[l[0]] = freePort(t)
+		l[0], l[4], l[7] = s.addrs[l[0]], chroot, up+filepath.Join(dir, l[7])[1:]+" "+args
+		text += strings.Join(append(l, "-c", p.file), " ") + "\n"
 	}
 	write(t, filepath.Join(dir, "etc/master.cf"), text)
 	write(t, filepath.Join(dir, "etc/main.cf"), fmt.Sprintf(`compatibility_level = 3.6

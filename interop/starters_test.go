@@ -75,9 +75,23 @@ type starter struct {
 	addrs map[string]string // by imap, imaps, pop3, pop3s
 }
 
-// doors are what each port serves.
-var doors = []struct{ port, protocol, tls string }{
-	{"imap", "imap", "starttls"}, {"imaps", "imap", "implicit"}, {"pop3", "pop3", "starttls"}, {"pop3s", "pop3", "implicit"},
+// recommended are the lines of a file that administrators copy, in words. The first is the
+// name of a port: imap, imaps, pop3, pop3s.
+func recommended(t testing.TB, file string) (lines [][]string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if !strings.HasPrefix(line, "#") {
+			lines = append(lines, strings.Fields(line))
+		}
+	}
+	if len(lines) != 4 {
+		t.Fatalf("%s has %d lines, not one for each port", file, len(lines))
+	}
+	return lines
 }
 
 // client connects to a port and hears the greeting.
@@ -103,7 +117,7 @@ func (s starter) serves(t testing.TB) {
 			}
 			c.enter(u.name, u.password)
 			c.finds(u.name, "east")
-			if s.p.runs() {
+			if s.p.runs() && u.name == ann {
 				who := s.p.who()
 				if local := c.LocalAddr().String(); !strings.Contains(who, local) {
 					t.Errorf("%s: usher who does not know of %s: %s", port, local, who)
@@ -114,10 +128,10 @@ func (s starter) serves(t testing.TB) {
 	}
 }
 
-// script is a program that starts usher with these arguments, by a name that tells which.
+// env is the environment of programs that start usher.
 func (p *proxy) env() []string { return append(os.Environ(), "GORACE=atexit_sleep_ms=20") }
 
-// run starts a program in the foreground, which is ended by its own number.
+// runUntilEnd starts a program in the foreground, which is ended by its own number.
 func runUntilEnd(t testing.TB, c *exec.Cmd) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), "log"))

@@ -294,10 +294,11 @@ func TestSystemdStartsUsherForEachClient(t *testing.T) {
 	withAndWithout(t, quick, func(t *testing.T, p *proxy) {
 		for _, passing := range [][]string{nil, {"--inetd"}} {
 			s := starter{p, map[string]string{}}
-			for _, l := range doors[:3] {
-				s.addrs[l.port] = freePort(t)
-				args := append([]string{"--accept", "-l", s.addrs[l.port], "-E", "GORACE"}, passing...)
-				c := exec.Command(program, append(args, binary(t), "serve", "--inetd", l.protocol, "--tls", l.tls, "-c", p.file)...)
+			for port, serve := range map[string][]string{"imap": {"imap"}, "imaps": {"imap", "--tls", "implicit"}, "pop3": {"pop3"}} {
+				s.addrs[port] = freePort(t)
+				args := append([]string{"--accept", "-l", s.addrs[port], "-E", "GORACE"}, passing...)
+				args = append(append(args, binary(t), "serve", "-c", p.file, "--inetd"), serve...)
+				c := exec.Command(program, args...)
 				c.Env = p.env()
 				runUntilEnd(t, c)
 			}
