@@ -29,7 +29,7 @@ func (f *starterFlags) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.protocol[server.Inetd], "inetd", "", "serve `PROTOCOL`, imap or pop3, as inetd (nowait or wait) or systemd (Accept=yes) has started it")
 	c.Flags().StringVar(&f.protocol[server.Stdio], "stdio", "", "serve one client of `PROTOCOL` on standard input and output, as by ssh")
 	c.Flags().StringVar(&f.protocol[server.Postfix], "postfix", "", "serve `PROTOCOL` as a service of Postfix; as usher-postfix, usher does so by itself")
-	c.Flags().StringVar(&f.tls, "tls", "", "with these: `none`, starttls or implicit; else as the protocol's first [[listen]] says that has not tls = \"implicit\"")
+	c.Flags().StringVar(&f.tls, "tls", "", "with these: `MODE` none, starttls or implicit; else as the protocol's first [[listen]] says that has not tls = \"implicit\"")
 	c.Flags().StringVar(&f.user, "user", "", "with --stdio: the client is `NAME`, and need not log in; for root, usher's user, and the user whose uid the account has")
 	c.Flags().DurationVar(&f.idle, "idle", time.Minute, "with --inetd, as wait: end when no client has been there for so long")
 	c.Flags().StringVar(&f.admin, "admin", "", "with these: `socket` of the running usher; overrides the configuration")

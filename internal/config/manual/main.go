@@ -38,6 +38,7 @@ func manual(root string) (string, error) {
 	w.tables("Config", "")
 	w.handWritten(filepath.Join(root, "internal/config/manual/fields.md"))
 	w.handWritten(filepath.Join(root, "internal/config/manual/mechanisms.md"))
+	w.handWritten(filepath.Join(root, "internal/config/manual/starters.md"))
 	w.handWritten(filepath.Join(root, "internal/config/manual/commands.md"))
 	return strings.TrimSpace(w.String()) + "\n", w.err
 }
