@@ -63,6 +63,7 @@ soak:
 bench: build
 	$(GO) run ./bench -usher bin/usher -out bench/RESULTS.md $(BENCH)
 	$(GO) test -count=1 -timeout 30m ./bench/lookup -full -out $(CURDIR)/bench/LOOKUP.md
+	$(GO) test -count=1 -timeout 30m ./bench/local -full -usher $(CURDIR)/bin/usher -out $(CURDIR)/bench/LOCAL.md
 
 clean:
 	rm -rf bin

@@ -21,8 +21,9 @@ type machine struct {
 	homes string
 }
 
-// lowest is the first uid of these tests' users. They are not in /etc/passwd.
-const lowest = 62000
+// lowest is the first uid of these tests' users, and of no others that run at the same
+// time. They are not in /etc/passwd.
+var lowest = 100000 + os.Getpid()%10000*20
 
 // newMachine makes one. Only root can serve others.
 func newMachine(t testing.TB) *machine {

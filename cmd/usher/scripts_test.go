@@ -38,6 +38,7 @@ func TestExamples(t *testing.T) {
 func check(t *testing.T, text string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "usher.toml")
+	text = putPrograms(t, filepath.Dir(file), text)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +54,26 @@ func check(t *testing.T, text string) string {
 		t.Fatalf("%v\n%s", err, complaints.String())
 	}
 	return out.String()
+}
+
+// named are programs and their environment, which a configuration names by where packages
+// put them.
+var named = regexp.MustCompile(`(["'])(/usr/lib/dovecot/|/usr/bin/imapd|/usr/lib/courier/|/etc/courier/imapd)([^"']*)["']`)
+
+// putPrograms puts the mail programs that a configuration names into a folder, and has it
+// name them there.
+func putPrograms(t *testing.T, dir, text string) string {
+	t.Helper()
+	for _, m := range named.FindAllStringSubmatch(text, -1) {
+		file := filepath.Join(dir, m[2]+m[3])
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("# nothing\n"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return named.ReplaceAllString(text, "${1}"+dir+"${2}${3}${1}")
 }
 
 // putFiles makes the certificates that a configuration names.
@@ -81,6 +102,9 @@ func putSecrets(t *testing.T, dir, text string) {
 	t.Helper()
 	secrets := map[string]string{"dsn": "host=db dbname=mail user=usher", "password": "secret", "secret_header": "X-Token: secret"}
 	for _, m := range regexp.MustCompile(`(?m)^ *(\w+)_file *= *['"](.+?)['"]`).FindAllStringSubmatch(text, -1) {
+		if filepath.IsAbs(m[2]) {
+			continue // it is no secret, and stands where it stands
+		}
 		if err := os.WriteFile(filepath.Join(dir, m[2]), []byte(secrets[m[1]]), 0o600); err != nil {
 			t.Fatal(err)
 		}

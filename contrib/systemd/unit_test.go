@@ -43,6 +43,32 @@ func TestSystemdUnderstandsEveryLine(t *testing.T) {
 	}
 }
 
+// With the drop-in usher may become others, and the rest of the sandbox stays.
+func TestTheDropInForLocalProgramsIsUnderstood(t *testing.T) {
+	need.Program(t, "systemd-analyze")
+	unit := installed(t, "usher.service")[0]
+	dropIn := unit + ".d"
+	text, err := os.ReadFile("local.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dropIn, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dropIn, "local.conf"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit).CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
+	for _, word := range []string{"CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN", "CAP_KILL", "CAP_SYS_PTRACE"} {
+		if strings.Contains(string(text), word) {
+			t.Errorf("the service may have %s", word)
+		}
+	}
+}
+
 // A hole in usher is not a hole in the machine: systemd's measure of what the
 // service may do is 2.0 of 10 at most.
 func TestTheServiceMayDoLittle(t *testing.T) {

@@ -49,6 +49,14 @@ func play(part string) error {
 	if err != nil {
 		return err
 	}
+	if part == "helped" {
+		if _, err := fmt.Fprintln(all.Helper.File, all.Helper.Seal); err != nil {
+			return err
+		}
+		all.Helper.Close()
+	} else if all.Helper != nil {
+		return errors.New("there is a helper that nobody has given")
+	}
 	if part == "failing" {
 		return errors.New("no")
 	}
@@ -253,4 +261,28 @@ func TestWhoIsStartedOrdinarilyReplacesNobody(t *testing.T) {
 	if _, err := os.Stderr.Stat(); err != nil {
 		t.Errorf("standard error: %v", err)
 	}
+}
+
+// The helper that starts programs is the successor's, too, and it learns what it was
+// made of.
+func TestTheHelperComesAlong(t *testing.T) {
+	ours, theirs := sockets(t)
+	defer ours.Close()
+	f, err := theirs.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	helper := &handover.Helper{File: f, Seal: "as it was"}
+	defer helper.Close()
+	next := start(t, "helped")
+	all := handover.Inventory{Ports: []handover.Port{{Name: "a", Listener: listener(t)}}, Helper: helper}
+	if err := next.Give(t.Context(), all, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	_ = theirs.Close()
+	if line, err := bufio.NewReader(ours).ReadString('\n'); line != "as it was\n" {
+		t.Errorf("the successor says %q, %v", line, err)
+	}
+	next.Finish()
+	(*handover.Helper)(nil).Close()
 }

@@ -350,3 +350,4 @@ func TestEveryReasonHasItsOwnWordsInTheLog(t *testing.T) {
 		seen[r.String()] = r
 	}
 }
+

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,14 +136,15 @@ func (s *Server) Stop(drain time.Duration) {
 var errStopped = errors.New("stopped by a command")
 
 // giveAdmin makes the folder of the admin socket, if it is missing, while we may,
-// and gives it to the user that we become.
+// and gives it to the user that we become; so, too, one that systemd has made for us.
 func (s *Server) giveAdmin(uid, gid int) error {
 	path := string(s.house.Load().cfg.Server.Admin)
 	if path == "" {
 		return nil
 	}
 	made, err := admin.MakeFolder(path)
-	if err != nil || !made {
+	ours := slices.Contains(strings.Split(os.Getenv("RUNTIME_DIRECTORY"), ":"), filepath.Dir(path))
+	if err != nil || !made && !ours {
 		return nil //nolint:nilerr // openAdmin will say what is wrong, if anybody has asked for it
 	}
 	return os.Chown(filepath.Dir(path), uid, gid)

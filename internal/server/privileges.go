@@ -97,7 +97,7 @@ func (s *Server) giveState(uid, gid int) error {
 	if err != nil {
 		return err
 	}
-	give := []string{dir}
+	var give []string
 	for _, e := range entries {
 		ours := strings.HasPrefix(e.Name(), embedded.File) || strings.HasPrefix(e.Name(), ticketFile) || isCache(e.Name()) || strings.HasPrefix(e.Name(), saltFile)
 		if e.Name() == traceFolder && e.IsDir() { // what is in it is whose it was: root's to read
@@ -109,7 +109,7 @@ func (s *Server) giveState(uid, gid int) error {
 		}
 		give = append(give, filepath.Join(dir, e.Name()))
 	}
-	for _, file := range give {
+	for _, file := range append(give, dir) { // the folder last: root without CAP_DAC_OVERRIDE could not enter it afterwards
 		if err := os.Lchown(file, uid, gid); err != nil {
 			return err
 		}

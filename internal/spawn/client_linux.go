@@ -41,17 +41,18 @@ func Open(p Policy, program string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("helper: the policy: %w", err)
 	}
-	ours, theirs, err := pair(unix.SOCK_SEQPACKET)
+	ours, end, err := pair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, fmt.Errorf("helper: %w", err)
 	}
+	theirs := os.NewFile(uintptr(end), "helper")
 	defer func() { _ = theirs.Close() }()
 	c, err := FromFile(ours)
 	if err != nil {
 		return nil, err
 	}
 	// From now on the kernel says who has sent a message.
-	if err := unix.SetsockoptInt(int(theirs.Fd()), unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+	if err := unix.SetsockoptInt(end, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 		return nil, errors.Join(fmt.Errorf("helper: %w", err), c.Close())
 	}
 	if err := c.launch(program, theirs, sealed, p.Setuid); err != nil {
@@ -102,7 +103,7 @@ func FromFile(f *os.File) (*Client, error) {
 func (c *Client) File() (*os.File, error) { return c.shared.File() }
 
 // Close leaves the helper to other processes, if there are any; else it ends. The
-// programs that it has started go on.
+// programs that it has started go on, but for those that were to End.
 func (c *Client) Close() (err error) {
 	c.closed.Do(func() { err = c.shared.Close() })
 	return err
@@ -139,7 +140,7 @@ func (c *Client) End(ctx context.Context, id string, grace time.Duration) error 
 	if err != nil {
 		return err
 	}
-	defer func() { _, _ = ours.Close(), theirs.Close() }()
+	defer func() { _ = ours.Close() }()
 	if _, err = c.ask(ctx, message, theirs); err != nil {
 		return fmt.Errorf("end what was started for %s: %w", id, err)
 	}
@@ -151,50 +152,45 @@ var errNothingStarted = errors.New("the helper ended in the middle of it, nothin
 
 // try asks once.
 func (c *Client) try(ctx context.Context, message []byte) (net.Conn, int, error) {
-	session, theirs, err := pair(unix.SOCK_STREAM)
+	ours, theirs, err := pair(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer func() { _ = theirs.Close() }()
-	nc, err := connOf(session)
+	session, err := connOf(ours)
 	if err != nil {
+		_ = unix.Close(theirs)
 		return nil, 0, err
 	}
 	pid, err := c.ask(ctx, message, theirs)
 	if errors.Is(err, io.EOF) {
-		err = whatBecame(nc)
+		err = whatBecame(session)
 	}
 	if err != nil {
-		return nil, 0, errors.Join(err, nc.Close())
+		return nil, 0, errors.Join(err, session.Close())
 	}
-	return nc, pid, nil
+	return session, pid, nil
 }
 
-// ask sends a request with the program's end of the session, and waits for the
-// answer on a socket of its own: other processes may ask at the same time.
-func (c *Client) ask(ctx context.Context, message []byte, session *os.File) (pid int, err error) {
-	ours, theirs, err := pair(unix.SOCK_SEQPACKET)
+// ask sends a request with the program's end of the session, which it closes, and
+// waits for the answer on a socket of its own: others may ask at the same time.
+func (c *Client) ask(ctx context.Context, message []byte, session int) (pid int, err error) {
+	reply, theirs, err := pair(unix.SOCK_SEQPACKET | unix.SOCK_NONBLOCK)
 	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = theirs.Close() }()
-	reply, err := connOf(ours)
-	if err != nil {
+		_ = unix.Close(session)
 		return 0, err
 	}
 	defer func() { _ = reply.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = reply.SetDeadline(time.Unix(1, 0)) })()
-	if err := c.send(ctx, message, unix.UnixRights(int(session.Fd()), int(theirs.Fd()))); err != nil {
+	err = c.send(ctx, message, unix.UnixRights(session, theirs))
+	_, _ = unix.Close(session), unix.Close(theirs) // or the end of the helper would not be seen
+	if err != nil {
 		return 0, err
 	}
-	_, _ = theirs.Close(), session.Close() // so that the end of the helper is seen
 	b := make([]byte, maxReply)
 	n, err := reply.Read(b)
 	switch {
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
-	case err == nil && n == 0:
-		return 0, io.EOF
 	case err != nil:
 		return 0, err
 	}
@@ -252,7 +248,7 @@ func (c *Client) Events(ctx context.Context, hear func(Event)) error {
 	defer context.AfterFunc(ctx, func() { _ = c.shared.SetReadDeadline(time.Unix(1, 0)) })()
 	b := make([]byte, maxEvent)
 	for {
-		n, err := c.shared.Read(b)
+		n, err := c.receive(b)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -267,13 +263,28 @@ func (c *Client) Events(ctx context.Context, hear func(Event)) error {
 	}
 }
 
+// receive waits for one event. It must never block in the kernel, as it would when
+// os/exec has made the descriptor that is shared a blocking one, for a successor.
+func (c *Client) receive(b []byte) (n int, err error) {
+	raw, err := c.shared.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var got error
+	err = raw.Read(func(fd uintptr) bool {
+		n, _, got = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+		return !errors.Is(got, unix.EAGAIN)
+	})
+	return n, errors.Join(err, got)
+}
+
 // pair returns the two ends of a socket; no program inherits them.
-func pair(kind int) (ours, theirs *os.File, err error) {
+func pair(kind int) (ours *os.File, theirs int, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
+		return nil, 0, fmt.Errorf("socketpair: %w", err)
 	}
-	return os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs"), nil
+	return os.NewFile(uintptr(fds[0]), "socketpair"), fds[1], nil
 }
 
 // connOf makes a connection of a socket, which it owns from now on.

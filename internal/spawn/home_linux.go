@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -64,22 +65,26 @@ func (a actor) enter(f *folder, name string) (in *folder, err error) {
 
 // openHome opens the home of a request, which is made if the policy says so.
 func (w *worker) openHome(r *Request) (*folder, error) {
-	for range 3 { // another helper may take away what it could not finish
-		root, err := w.policy.root(r.Home)
-		if err != nil {
+	root, err := w.policy.root(r.Home)
+	if err != nil {
+		return nil, err
+	}
+	steps := strings.Split(strings.TrimPrefix(r.Home[len(root):], "/"), "/")
+	for n := range tries { // while another helper is at the same home
+		time.Sleep(time.Duration(n/3) * time.Millisecond)
+		var f *folder
+		if f, err = openRoot(root); err != nil {
 			return nil, err
 		}
-		f, err := openRoot(root)
-		if err != nil {
-			return nil, err
-		}
-		home, err := w.descend(f, strings.Split(strings.TrimPrefix(r.Home[len(root):], "/"), "/"), r)
-		if !errors.Is(err, errAgain) {
-			return home, err
+		if f, err = w.descend(f, steps, r); !errors.Is(err, errAgain) {
+			return f, err
 		}
 	}
-	return nil, fmt.Errorf("home %s: somebody else makes it, and takes it away: try again", r.Home)
+	return nil, fmt.Errorf("home %s: %w", r.Home, err)
 }
+
+// tries is how often a home is looked for that another helper makes.
+const tries = 30
 
 // descend goes from the root to the home, and closes what it leaves.
 func (w *worker) descend(f *folder, steps []string, r *Request) (*folder, error) {

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,6 +53,9 @@ func keep() error {
 	if err := inherit(sharedFD); err != nil {
 		return err
 	}
+	if err := closeOnExec(); err != nil {
+		return err
+	}
 	policy, sealed, err := hearPolicy()
 	if err != nil {
 		return err
@@ -86,6 +89,8 @@ func keep() error {
 // quiet is for both: little memory, and no end but that of those who ask. In what is
 // started all signals do what they do by default.
 func quiet() {
+	name, _ := unix.BytePtrFromString("usher-helper") // in ps; else it would be "exe"
+	_ = unix.Prctl(unix.PR_SET_NAME, uintptr(unsafe.Pointer(name)), 0, 0, 0)
 	debug.SetGCPercent(50)
 	unix.Umask(0o077)
 	for _, s := range []os.Signal{unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT} {
@@ -105,6 +110,21 @@ func inherit(fd int) error {
 		return fmt.Errorf("descriptor %d is missing: usher serve starts the helper, it is no command", fd)
 	}
 	unix.CloseOnExec(fd)
+	return nil
+}
+
+// closeOnExec keeps to ourselves what whoever started usher has left open, by
+// mistake: what Go opens is so already.
+func closeOnExec() error {
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return fmt.Errorf("is /proc mounted? The helper needs it: %w", err)
+	}
+	for _, e := range all {
+		if fd, err := strconv.Atoi(e.Name()); err == nil && fd > syscall.Stderr {
+			unix.CloseOnExec(fd)
+		}
+	}
 	return nil
 }
 
@@ -194,7 +214,7 @@ func limit(which int, most uint64) error {
 // taken its place on the disk since.
 func startWorker(sealed, n int) (pid int, err error) {
 	pid, err = syscall.ForkExec("/proc/self/exe", []string{"usher", "helper", "worker", strconv.Itoa(n)}, &syscall.ProcAttr{
-		Env:   []string{"GOMAXPROCS=" + strconv.Itoa(min(4, runtime.NumCPU()))},
+		Env:   []string{"GOMAXPROCS=" + "1"},
 		Files: []uintptr{0, 1, 2, sharedFD, uintptr(sealed)},
 	})
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 const hookTime = 30 * time.Second
 
 // errAgain is when somebody else was at the same home: look again.
-var errAgain = errors.New("look again")
+var errAgain = errors.New("somebody else is at it")
 
 // makeParent makes a folder on the way to a home. It belongs to whom the folder above
 // belongs, as a rule root, and everybody may pass. It gets its name when it is so.
@@ -145,7 +145,7 @@ func (w *worker) clear(parent *folder, name string) error {
 	defer f.close()
 	lock, err := w.actor.open(f)
 	if err != nil {
-		return fmt.Errorf("what is left of a home that was not finished: %w: remove it", err)
+		return fmt.Errorf("%w: if it stays so, remove what is left of a home that was not finished: %w", errAgain, err)
 	}
 	defer lock.close()
 	if err := unix.Flock(lock.fd, unix.LOCK_EX); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,8 +23,13 @@ const kept = 1<<unix.CAP_CHOWN | 1<<unix.CAP_SETGID | 1<<unix.CAP_SETUID
 func startDeprived(cmd *exec.Cmd, setuid bool) error {
 	done := make(chan error)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this function
-		done <- deprive(cmd, setuid)
+		runtime.LockOSThread()
+		if unix.Gettid() == unix.Getpid() { // the main thread is what ps shows, and cannot end
+			done <- startDeprived(cmd, setuid) // by another, as this one waits
+			runtime.UnlockOSThread()
+			return
+		}
+		done <- deprive(cmd, setuid) // never unlocked: the thread ends with this function
 	}()
 	return <-done
 }
@@ -52,6 +58,11 @@ func deprive(cmd *exec.Cmd, setuid bool) error {
 	var none unix.Sigset_t
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &none, nil); err != nil {
 		return fmt.Errorf("signals: %w", err)
+	}
+	// Go's watchdog thread looks around 50 times in a millisecond while anything goes
+	// on. Once will do: it would cost as much as all else that a start costs us.
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(time.Millisecond), 0, 0, 0); err != nil {
+		return fmt.Errorf("timers: %w", err)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if able {

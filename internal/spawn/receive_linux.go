@@ -53,8 +53,8 @@ func receive(shared *net.UnixConn, b []byte) (*message, error) {
 		m.wrong = fmt.Errorf("it has more than %d bytes", maxRequest)
 	case len(m.rights) != 2:
 		m.wrong = fmt.Errorf("%d descriptors came with it, not two", len(m.rights))
-	case !isSocket(m.rights[0], unix.SOCK_STREAM) || !isSocket(m.rights[1], unix.SOCK_SEQPACKET):
-		m.wrong = errors.New("its descriptors are not the two sockets that belong to it")
+	case !isSocket(m.rights[0], unix.SOCK_STREAM):
+		m.wrong = errors.New("its first descriptor is no socket for a session")
 	}
 	if len(m.rights) == 2 && isSocket(m.rights[1], unix.SOCK_SEQPACKET) {
 		m.session, m.reply = m.rights[0], m.rights[1]

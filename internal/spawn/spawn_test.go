@@ -15,8 +15,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // TestMain lets this program be the helper, too, as usher is.
@@ -54,8 +52,16 @@ type stage struct {
 	news  chan struct{} // has room for one: something was heard
 }
 
-// open starts a helper that knows some programs, and listens to its events.
+// open starts a helper, and listens to its events.
 func open(t testing.TB, change func(*Policy)) *stage {
+	t.Helper()
+	s := launch(t, change)
+	s.listen()
+	return s
+}
+
+// launch starts a helper that knows some programs.
+func launch(t testing.TB, change func(*Policy)) *stage {
 	t.Helper()
 	s := &stage{t: t, homes: folderOf(t), news: make(chan struct{}, 1)}
 	p := Policy{
@@ -78,18 +84,21 @@ func open(t testing.TB, change func(*Policy)) *stage {
 	if s.Client, err = Open(p, self); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func (s *stage) listen() {
 	ctx, cancel := context.WithCancel(context.Background())
 	listening := make(chan struct{})
 	go func() {
 		defer close(listening)
 		_ = s.Events(ctx, s.hear)
 	}()
-	t.Cleanup(func() {
+	s.t.Cleanup(func() {
 		cancel()
 		<-listening
-		s.Close()
 	})
-	return s
 }
 
 // folderOf is a new folder that all may pass, as far as the way to it allows: t.TempDir is 0700 for its parent.
@@ -264,6 +273,12 @@ func status(t testing.TB, pid int, name string) string {
 func play(role string) int {
 	var err error
 	switch role {
+	case "forger":
+		err = forge()
+	case "successor":
+		err = succeed()
+	case "nobody special":
+		err = unprivileged()
 	default:
 		err = fmt.Errorf("there is no role %q", role)
 	}
@@ -273,5 +288,3 @@ func play(role string) int {
 	}
 	return 0
 }
-
-var _ = unix.SIGKILL

@@ -120,7 +120,7 @@ func (w *worker) end(r *Request) {
 	defer w.mu.Unlock()
 	for _, c := range w.children {
 		if c.counts && c.voice.id == r.ID {
-			go w.finish(c, r.End.Grace)
+			w.ending.Go(func() { w.finish(c, r.End.Grace) })
 		}
 	}
 }

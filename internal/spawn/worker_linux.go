@@ -22,7 +22,8 @@ type worker struct {
 	groups *groups
 	events *events
 
-	bury     sync.RWMutex // held while a process is started, and, to write, while dead ones are buried
+	ending   sync.WaitGroup // what is being ended, at which the worker stays to the last
+	bury     sync.RWMutex   // held while a process is started, and, to write, while dead ones are buried
 	mu       sync.Mutex
 	children map[int]*child
 	running  map[uint32]int           // by uid: that run or are about to
@@ -36,9 +37,8 @@ func work(first bool) error {
 	if first {
 		told := answerFor(os.Getpid(), err)
 		b, _ := encode(told, maxReply)
-		_ = unix.Sendmsg(sharedFD, b, nil, nil, unix.MSG_NOSIGNAL)
-		if err != nil {
-			return nil // the keeper need not try again
+		if unix.Sendmsg(sharedFD, b, nil, nil, unix.MSG_NOSIGNAL) == nil && err != nil {
+			return nil // it is told; the keeper need not try again
 		}
 	}
 	if err != nil {
@@ -118,6 +118,7 @@ func (w *worker) serve(shared *net.UnixConn) error {
 	for {
 		m, err := receive(shared, b)
 		if errors.Is(err, errLeft) {
+			w.ending.Wait()
 			return nil
 		}
 		if err != nil {
@@ -154,6 +155,9 @@ func (w *worker) obey(m *message) (pid int, err error) {
 	}
 	if m.wrong != nil {
 		return 0, &Refusal{m.wrong.Error()}
+	}
+	if m.reply < 0 {
+		return 0, refuse("there was no socket for the answer")
 	}
 	r := new(Request)
 	if err := decode(m.text, r); err != nil {

@@ -37,6 +37,7 @@ func manual(root string) (string, error) {
 	w.handWritten(filepath.Join(root, "doc/examples/minimal.toml"))
 	w.tables("Config", "")
 	w.handWritten(filepath.Join(root, "internal/config/manual/fields.md"))
+	w.handWritten(filepath.Join(root, "internal/config/manual/local.md"))
 	w.handWritten(filepath.Join(root, "internal/config/manual/mechanisms.md"))
 	w.handWritten(filepath.Join(root, "internal/config/manual/starters.md"))
 	w.handWritten(filepath.Join(root, "internal/config/manual/commands.md"))
