@@ -128,8 +128,19 @@ func (s starter) serves(t testing.TB) {
 	}
 }
 
-// env is the environment of programs that start usher.
-func (p *proxy) env() []string { return append(os.Environ(), "GORACE=atexit_sleep_ms=20") }
+// env is the environment of programs that start usher. What the race detector finds there
+// goes to files, since nobody hears standard error.
+func (p *proxy) env() []string {
+	races := filepath.Join(filepath.Dir(p.file), "race")
+	p.t.Cleanup(func() {
+		files, _ := filepath.Glob(races + ".*")
+		for _, f := range files {
+			text, _ := os.ReadFile(f)
+			p.t.Errorf("the race detector says %s", text)
+		}
+	})
+	return append(os.Environ(), "GORACE=atexit_sleep_ms=20 log_path="+races)
+}
 
 // runUntilEnd starts a program in the foreground, which is ended by its own number.
 func runUntilEnd(t testing.TB, c *exec.Cmd) {

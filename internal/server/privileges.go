@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -104,17 +105,25 @@ func (s *Server) giveState(uid, gid int) error {
 			give = append(give, filepath.Join(dir, traceFolder))
 			continue
 		}
+		if ours && vanished(e) { // another process that comes or goes has files for a moment
+			continue
+		}
 		if !ours || !alone(e) {
 			return s.mustOwn(dir, uid, e.Name())
 		}
 		give = append(give, filepath.Join(dir, e.Name()))
 	}
 	for _, file := range append(give, dir) { // the folder last: root without CAP_DAC_OVERRIDE could not enter it afterwards
-		if err := os.Lchown(file, uid, gid); err != nil {
+		if err := os.Lchown(file, uid, gid); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
 	return nil
+}
+
+func vanished(e os.DirEntry) bool {
+	_, err := e.Info()
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // alone tells whether a file has no other name. The user that usher was before
