@@ -44,12 +44,9 @@ func (s *Server) openHelper(past *handover.Helper) error {
 		return nil
 	}
 	p := h.programs.policy
-	caller, err := s.caller()
-	if err != nil {
-		return err
-	}
-	p.Caller = caller
+	p.Caller = s.caller()
 	one := &helper{seal: sealOf(p), heard: make(chan struct{})}
+	var err error
 	if past != nil {
 		one.client, err = spawn.FromFile(past.File)
 		if past.Seal != one.seal {
@@ -81,15 +78,15 @@ func open(p spawn.Policy) (*spawn.Client, error) {
 }
 
 // caller is the uid that we will have.
-func (s *Server) caller() (uint32, error) {
+func (s *Server) caller() uint32 {
 	next, err := lookupUser(s.house.Load().cfg, s.another)
 	switch {
 	case err != nil:
-		return 0, nil //nolint:nilerr // dropPrivileges says what that means
+		return 0 // nextUser says what that means
 	case next.name == "":
-		return uint32(os.Geteuid()), nil
+		return uint32(os.Geteuid())
 	}
-	return uint32(next.uid), nil
+	return uint32(next.uid)
 }
 
 func sealOf(p spawn.Policy) string {
