@@ -152,8 +152,11 @@ func (s *Server) starter(h *house) func(context.Context, route.Stop) (net.Conn, 
 		}
 		nc, _, err := s.helper.client.Start(ctx, r)
 		var no *spawn.Refusal
-		if errors.As(err, &no) {
+		switch {
+		case errors.As(err, &no):
 			return nil, login.Misconfiguration("%w", err)
+		case errors.Is(err, spawn.ErrFull):
+			return nil, &login.Refusal{Reason: login.TooMany, Err: err}
 		}
 		return nc, err
 	}
