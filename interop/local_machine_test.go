@@ -175,7 +175,7 @@ func (m *machine) start(config string, accounts ...account) *proxy {
 func (m *machine) setup(config string, accounts ...account) setup {
 	return setup{
 		user: "nobody", server: "own_names = [\"mx1.example.org\", \"192.0.2.1\"]\n", accounts: accounts,
-		config: quick + fmt.Sprintf("[local]\nhomes = [%q]\ntimeout = \"5s\"\n", m.homes) + config,
+		config: quick + fmt.Sprintf("[local]\nhomes = [%q]\ntimeout = \"5s\"\nlinger = \"1s\"\n", m.homes) + config,
 	}
 }
 

@@ -3,6 +3,7 @@ package interop
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -318,4 +319,62 @@ func TestNothingIsLeftOfLocalSessions(t *testing.T) {
 	m.gone(p, 1)
 	m.gone(p, 2) // also one that hears neither its end nor SIGTERM
 	p.eventually("all files are closed", func() bool { return p.descriptors() <= before })
+}
+
+// No package of Dovecot 2.4 is at hand. This script takes its place: as 2.4.2 does it greets
+// with PREAUTH, whatever the environment says, and is told of the mailbox by an option.
+func TestDovecot24IsToldByAnOption(t *testing.T) {
+	m := newMachine(t)
+	m.home(1)
+	imap := m.program("dovecot/imap", `printf '* PREAUTH [CAPABILITY IMAP4rev1 SASL-IR IDLE] Logged in as %s (%s)\r\n' "$USER" "$*"; read line; printf 'b OK %s\r\n' "$MAIL"`)
+	p := m.start(fmt.Sprintf("imap = [%q, \"-o\", \"mail_path={home}/{mail}\"]\n", imap), m.account(1, "mail", "Mail dir"))
+	c := p.client(t, "imap", "starttls")
+	c.send("a LOGIN %s \"%s\"\r\nb NOOP", m.user(1), annSecret)
+	c.expect("a OK [CAPABILITY IMAP4rev1 IDLE] Logged in as " + m.user(1) + " (-o mail_path=" + filepath.Join(m.homes, "user1") + "/Mail dir)")
+	if got := c.line(); got != "b OK " {
+		t.Errorf("beside the option it is told MAIL: %q", got)
+	}
+}
+
+// A user of the system has all its groups, and the mailbox of such a user is nothing
+// special.
+func TestAUserOfTheSystemHasItsGroups(t *testing.T) {
+	m := newMachine(t)
+	name := fmt.Sprintf("ush%d", os.Getpid())
+	uid := lowest + 1
+	output(t, exec.Command("groupadd", "--gid", fmt.Sprint(uid), name))
+	t.Cleanup(func() { _ = exec.Command("groupdel", name).Run() })
+	output(t, exec.Command("groupadd", "--gid", fmt.Sprint(uid+10), name+"s"))
+	t.Cleanup(func() { _ = exec.Command("groupdel", name+"s").Run() })
+	output(t, exec.Command("useradd", "--uid", fmt.Sprint(uid), "--gid", name, "--groups", name+"s", "--no-create-home", name))
+	t.Cleanup(func() { _ = exec.Command("userdel", name).Run() })
+	home := m.home(1)
+	p := m.start(m.dovecot(), m.account(1, "user", name+"@example.org"), m.account(2, "home", home, "user", "other"))
+	c := p.client(t, "imap", "none")
+	c.enter(name+"@example.org", annSecret)
+	list := m.processes(1)
+	if len(list) != 1 || list[0].status["Groups"] != fmt.Sprintf("%d %d", uid, uid+10) {
+		t.Errorf("the program is %+v", list)
+	}
+	_ = c.Close()
+	m.gone(p, 1)
+	if answer := p.client(t, "imap", "none").login("other", annSecret); !strings.HasPrefix(answer, "a NO [SERVERBUG]") {
+		t.Errorf("in somebody else's home: %s", answer)
+	}
+}
+
+// More programs than may run are refused as too many sessions are, and a place that is
+// given back is somebody else's.
+func TestProgramsHaveALimit(t *testing.T) {
+	m := newMachine(t)
+	m.home(1)
+	p := m.start(m.dovecot()+"limit = { per_user = 1 }\n", m.account(1))
+	first, second := p.client(t, "imap", "none"), p.client(t, "imap", "none")
+	first.enter(m.user(1), annSecret)
+	if answer := second.login(m.user(1), annSecret); !strings.HasPrefix(answer, "a NO [LIMIT]") {
+		t.Errorf("the second hears %q", answer)
+	}
+	_ = first.Close()
+	m.gone(p, 1)
+	p.eventually("the place is free", func() bool { return isOK(second.login(m.user(1), annSecret)) })
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"syscall"
 
 	"usher/internal/route"
@@ -16,8 +15,7 @@ import (
 // errNoStart says that nobody is there who could start programs.
 var errNoStart = errors.New("this usher starts no programs: it was started without [local]; restart it")
 
-// run has the program of a stop started, and lets it greet. One that does not let the
-// login in, whatever it waits for, is ended.
+// run has the program of a stop started, and lets it greet.
 func (o *Opener) run(ctx context.Context, s route.Stop, enter enterFunc) (*wire.Conn, error) {
 	if o.Start == nil {
 		return nil, errNoStart
@@ -36,20 +34,11 @@ func (o *Opener) run(ctx context.Context, s route.Stop, enter enterFunc) (*wire.
 		}
 	})()
 	if err := enter(ctx, c, s); err != nil {
-		_ = c.Close()
-		abandon(nc)
+		_ = c.Close() // whatever it waits for, the helper ends it
 		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
 			err = fmt.Errorf("the program ended before it let the client in: %w", err)
 		}
 		return nil, err
 	}
 	return c, nil
-}
-
-// abandon ends a program that has not let its client in: the end of its connection
-// might not.
-func abandon(nc net.Conn) {
-	if a, ok := nc.(interface{ Abandon() }); ok {
-		a.Abandon()
-	}
 }

@@ -334,10 +334,13 @@ type Local struct {
 	// Protocols whose logins all stay on this machine, whatever host an account has, as
 	// with IMAP_PROXY=0 and POP3_PROXY=0 in the environment, which hold too.
 	Stays []string `toml:"stays,omitempty"`
-	// How long a program may take to be started and to greet, and to end once its client
-	// has left; then it is ended.
+	// How long a program may take to be started and to greet.
 	// Default: "10s".
 	Timeout Duration `toml:"timeout" default:"10s"`
+	// How long a program may go on without its client, or without having let it in. Then
+	// it is ended: by SIGTERM, and ten seconds later by SIGKILL.
+	// Default: "30s".
+	Linger Duration `toml:"linger" default:"30s"`
 	// The lowest user that programs are started as. root never is.
 	// Default: 100.
 	MinUID int `toml:"min_uid" default:"100"`

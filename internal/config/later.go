@@ -59,7 +59,7 @@ func (d *decoder) prune(tree map[string]any) Mistakes {
 			default:
 				ignored.add(d.doc.mistakeInKey(key, noEffect, leaveItOut))
 			}
-			return l.left(v)
+			return l.left()
 		})
 	}
 	return ignored.sorted()
@@ -72,7 +72,7 @@ func (l later) means(v any) bool {
 
 // left is what stays in the tree. A refused word leaves its key, which would
 // else be missing.
-func (l later) left(v any) any {
+func (l later) left() any {
 	switch {
 	case l.act == ignore:
 		return nil

@@ -32,7 +32,6 @@ type Desk struct {
 	Mint         func(backend, user string) (token string, err error) // for Login.Token; nil: no backend has that
 	Sessions     *session.Registry
 	Relay        relay.Engine
-	Left         func(*session.Session, relay.Ending) // is told of sessions that are over; nil: nobody is
 	Log          *slog.Logger
 	Idle         time.Duration // after login; 0: for ever
 	FailureDelay time.Duration // from the question to the answer, if it is no
@@ -261,14 +260,7 @@ func (d *Desk) ended(s *session.Session, release func()) func(relay.Stats) {
 		release()
 		if st.Ended != relay.Moved {
 			d.logSession(s, st)
-			d.left(s, st.Ended)
 		}
 		d.Sessions.Remove(s.ID)
-	}
-}
-
-func (d *Desk) left(s *session.Session, why relay.Ending) {
-	if d.Left != nil {
-		d.Left(s, why)
 	}
 }

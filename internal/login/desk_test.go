@@ -350,4 +350,3 @@ func TestEveryReasonHasItsOwnWordsInTheLog(t *testing.T) {
 		seen[r.String()] = r
 	}
 }
-

@@ -17,9 +17,7 @@ import (
 	"usher/internal/config"
 	"usher/internal/handover"
 	"usher/internal/login"
-	"usher/internal/relay"
 	"usher/internal/route"
-	"usher/internal/session"
 	"usher/internal/spawn"
 )
 
@@ -63,7 +61,7 @@ func (s *Server) openHelper(past *handover.Helper) error {
 	}
 	s.helper = one
 	if os.Geteuid() != 0 && past == nil {
-		s.log.Info("programs of this machine run as usher's own user only, unless usher has CAP_SETUID, CAP_SETGID and CAP_CHOWN: it was not started as root", "uid", os.Geteuid())
+		s.log.Info("programs of this machine run as usher's own user only, since usher was not started as root", "uid", os.Geteuid())
 	}
 	s.listenTo(one)
 	return nil
@@ -147,47 +145,13 @@ func (s *Server) starter(h *house) func(context.Context, route.Stop) (net.Conn, 
 		}
 		nc, _, err := s.helper.client.Start(ctx, r)
 		var no *spawn.Refusal
-		if errors.As(err, &no) {
+		switch {
+		case errors.As(err, &no):
 			return nil, login.Misconfiguration("%w", err)
-		}
-		if uc, ok := nc.(*net.UnixConn); ok && err == nil {
-			return started{uc, func() { s.endProgram(r.ID, 0) }}, nil
+		case errors.Is(err, spawn.ErrFull):
+			return nil, &login.Refusal{Reason: login.TooMany, Err: err}
 		}
 		return nc, err
-	}
-}
-
-// started is the connection to a program.
-type started struct {
-	*net.UnixConn
-	abandon func()
-}
-
-// Abandon ends the program, which has not let its client in.
-func (c started) Abandon() { c.abandon() }
-
-// left sees to it that no program outlives its session, whatever it waits for.
-func (s *Server) left(h *house) func(*session.Session, relay.Ending) {
-	return func(one *session.Session, why relay.Ending) {
-		grace := time.Duration(h.cfg.Local.Timeout)
-		if grace > 0 && why != relay.BackendClosed && strings.HasPrefix(one.Target, route.LocalName+"/") {
-			s.endProgram(one.ID.String(), grace)
-		}
-	}
-}
-
-// endTime is how long the helper may take to hear that a program is to end.
-const endTime = 5 * time.Second
-
-// endProgram has a program ended, if it does not end by itself within the grace.
-func (s *Server) endProgram(id string, grace time.Duration) {
-	if s.helper == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), endTime)
-	defer cancel()
-	if err := s.helper.client.End(ctx, id, grace); err != nil {
-		s.log.Warn("a program may go on without its client", "id", id, "err", err)
 	}
 }
 

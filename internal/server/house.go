@@ -61,7 +61,6 @@ func (s *Server) build(cfg *config.Config) (*house, error) {
 		Limits: s.limits, Penalties: s.penalties, Routes: b.routes(h), Backends: backends, Sessions: s.sessions, Log: s.log,
 		Idle: time.Duration(cfg.Limit.IdleTimeout), FailureDelay: time.Duration(cfg.Limit.FailureDelay),
 	}
-	h.desk.Left = s.left(h)
 	h.tokens = tokens{settings: b.clientTokens(), mints: b.mints}
 	h.desk.Mint = h.mintToken
 	h.networks, h.policy = b.limits(), b.policy()

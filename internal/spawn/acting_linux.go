@@ -40,15 +40,15 @@ func setActor(uid, gid uint32) {
 
 // kill sends a signal to a process group of a user. By its real uid this thread is that user for
 // a moment, so that there is no need of CAP_KILL, which means everybody.
-func (a actor) kill(group int, uid uint32, s unix.Signal) error {
+func (a actor) kill(group int, uid uint32, sig unix.Signal) error {
 	if !a.able {
-		return unix.Kill(-group, s)
+		return unix.Kill(-group, sig)
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	setReal(uid)
 	defer setReal(0)
-	return unix.Kill(-group, s)
+	return unix.Kill(-group, sig)
 }
 
 // setReal is for this thread only; package syscall would change all.

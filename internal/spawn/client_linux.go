@@ -70,6 +70,7 @@ func (c *Client) launch(program string, theirs *os.File, sealed []byte, setuid b
 	if err := startDeprived(cmd, setuid); err != nil {
 		return err
 	}
+	_ = theirs.Close()             // or its end would not be seen
 	go func() { _ = cmd.Wait() }() // no zombie; who waits for events sees the end
 	_ = c.shared.SetDeadline(time.Now().Add(openTime))
 	defer func() { _ = c.shared.SetDeadline(time.Time{}) }()
@@ -103,7 +104,7 @@ func FromFile(f *os.File) (*Client, error) {
 func (c *Client) File() (*os.File, error) { return c.shared.File() }
 
 // Close leaves the helper to other processes, if there are any; else it ends. The
-// programs that it has started go on, but for those that were to End.
+// programs that it has started go on.
 func (c *Client) Close() (err error) {
 	c.closed.Do(func() { err = c.shared.Close() })
 	return err
@@ -127,24 +128,6 @@ func (c *Client) Start(ctx context.Context, r Request) (net.Conn, int, error) {
 		return nil, 0, fmt.Errorf("start %s as uid %d: %w", r.Program, r.UID, err)
 	}
 	return nc, pid, nil
-}
-
-// End has what was started for a session ended, unless it ends by itself within the
-// grace. It does not wait for that.
-func (c *Client) End(ctx context.Context, id string, grace time.Duration) error {
-	message, err := encode(Request{ID: id, End: &End{Grace: grace}}, maxRequest)
-	if err != nil {
-		return err
-	}
-	ours, theirs, err := pair(unix.SOCK_STREAM) // all messages have the same form
-	if err != nil {
-		return err
-	}
-	defer func() { _ = ours.Close() }()
-	if _, err = c.ask(ctx, message, theirs); err != nil {
-		return fmt.Errorf("end what was started for %s: %w", id, err)
-	}
-	return nil
 }
 
 // errNothingStarted is when the helper has died before it started the program.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"time"
 )
 
 var errLinux = errors.New("programs of this machine can be started on Linux only")
@@ -30,9 +29,6 @@ func (*Client) Close() error { return errLinux }
 
 // Start implements Helper.
 func (*Client) Start(context.Context, Request) (net.Conn, int, error) { return nil, 0, errLinux }
-
-// End has what was started for a session ended.
-func (*Client) End(context.Context, string, time.Duration) error { return errLinux }
 
 // Events passes on what the programs say.
 func (*Client) Events(context.Context, func(Event)) error { return errLinux }

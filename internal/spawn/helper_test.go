@@ -365,12 +365,10 @@ func rest(t testing.TB, pid int) {
 	t.Helper()
 	over := time.Now().Add(20 * time.Second)
 	for {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-		must(t, err)
 		more := 0
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 		for _, task := range tasks {
-			text, _ = os.ReadFile(task)
+			text, _ := os.ReadFile(task)
 			for _, child := range strings.Fields(string(text)) {
 				line, _ := os.ReadFile("/proc/" + child + "/cmdline")
 				if !strings.Contains(string(line), "\x00worker\x00") {
@@ -481,6 +479,46 @@ func TestHelperIsNoCommand(t *testing.T) {
 		out, err := exec.Command("/proc/self/exe", args...).CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "usher helper: ") {
 			t.Errorf("%q: %v, %s", args, err, out)
+		}
+	}
+}
+
+// A program that goes on without its client is asked to end, and then ended.
+func TestProgramsThatDoNotEndAreEnded(t *testing.T) {
+	needRoot(t)
+	s := open(t, func(p *Policy) { p.Limits.Linger = 50 * time.Millisecond })
+	for command, status := range map[string]string{
+		"while :; do sleep 0.02; done":               "signal: terminated",
+		"trap '' TERM; while :; do sleep 0.02; done": "signal: killed",
+	} {
+		r := s.request("sh", "echo ready; "+command)
+		r.ID = command
+		nc, _ := s.start(r)
+		if _, err := io.ReadFull(nc, make([]byte, 6)); err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
+		e := s.wait("the end", func(e Event) bool { return e.Ended && e.ID == command })
+		if e.Status != status {
+			t.Errorf("%s: %s, want %s", command, e.Status, status)
+		}
+	}
+	stays, _ := s.start(s.request("cat")) // whose client has not left
+	echoes(t, stays)
+}
+
+// A program that is no usher, or ends at once, is no helper, and that is seen at once.
+func TestOpenSeesThatThereIsNoHelper(t *testing.T) {
+	p := Policy{Programs: map[string]Program{"x": {Path: "/bin/cat", Args: []string{"cat"}}}}
+	for _, program := range []string{"/bin/true", "/nowhere/usher"} {
+		began := time.Now()
+		c, err := Open(p, program)
+		if err == nil {
+			c.Close()
+			t.Errorf("%s is a helper", program)
+		}
+		if time.Since(began) > openTime/2 {
+			t.Errorf("%s: that took %s", program, time.Since(began))
 		}
 	}
 }

@@ -126,7 +126,11 @@ func (w *worker) missing(f *folder, name string, last bool, r *Request) (*folder
 	if err != nil {
 		return nil, err
 	}
-	return w.actor.enter(f, name)
+	made, err := w.actor.enter(f, name)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, errAgain // another helper has taken away what it could not finish
+	}
+	return made, err
 }
 
 // passable tells whether a folder between root and home is nobody's who could put

@@ -105,6 +105,9 @@ func (w *worker) site(parent *folder, name string, r *Request) (*folder, error) 
 		return nil, fmt.Errorf("make home %s: %w", r.Home, err)
 	}
 	site, err := w.occupy(parent, name, r)
+	if errors.Is(err, unix.ENOENT) {
+		return nil, errAgain // another helper has taken it for stale
+	}
 	if err != nil && !errors.Is(err, errAgain) {
 		return nil, fmt.Errorf("make home %s: %w", r.Home, w.undo(parent, name, err))
 	}

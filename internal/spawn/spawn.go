@@ -53,12 +53,13 @@ type Create struct {
 
 // Limits bound what programs may take. Zero means what is said in each line.
 type Limits struct {
-	Files     uint64 // descriptors of one program, RLIMIT_NOFILE; 0: 1024
-	Processes uint64 // processes of one uid, RLIMIT_NPROC; 0: as usher
-	Memory    uint64 // bytes of data of one program, RLIMIT_DATA, at least MinMemory; 0: as usher
-	PerUser   int    // programs that run as one uid at a time; 0: any number
-	Total     int    // programs that run at a time; 0: any number
-	Starting  int    // requests that are worked on at a time; 0: 64
+	Files     uint64        // descriptors of one program, RLIMIT_NOFILE; 0: 1024
+	Processes uint64        // processes of one uid, RLIMIT_NPROC; 0: as usher
+	Memory    uint64        // bytes of data of one program, RLIMIT_DATA, at least MinMemory; 0: as usher
+	PerUser   int           // programs that run as one uid at a time; 0: any number
+	Total     int           // programs that run at a time; 0: any number
+	Linger    time.Duration // how long a program may go on without its client; 0: 5 minutes. Then SIGTERM, and SIGKILL 10 seconds later
+	Starting  int           // requests that are worked on at a time; 0: 64
 }
 
 // MinMemory is the least that Limits.Memory can be: the helper lives under it, too.
@@ -73,12 +74,7 @@ type Request struct {
 	Args     []string
 	Env      []string
 	ID       string // of the session, for Events
-	End      *End   `json:",omitempty"` // asks for the end of what was started for ID, and for nothing else
 }
-
-// An End has programs ended that do not end by themselves within a time: first by
-// SIGTERM, then by SIGKILL, with all that they have started.
-type End struct{ Grace time.Duration }
 
 // A Refusal is the helper's no: the Policy forbids it, or the home is not as it should
 // be. Trying again will not help. Its text says what to do.

@@ -16,6 +16,7 @@ type child struct {
 	pid    int
 	uid    uint32
 	counts bool // as one of those that the policy limits
+	end    int  // of its session, for the lobby; -1: it has none
 	voice  *voice
 	ended  chan struct{} // closed when it has
 	status syscall.WaitStatus
@@ -58,8 +59,11 @@ func (w *worker) begin(o order) (*child, error) {
 		_ = voice.read.Close()
 		return nil, whyNot(o, err)
 	}
-	c := &child{pid: pid, uid: o.request.UID, counts: o.counts, voice: voice, ended: make(chan struct{})}
+	c := &child{pid: pid, uid: o.request.UID, counts: o.counts, end: -1, voice: voice, ended: make(chan struct{})}
 	voice.pid = pid
+	if o.counts {
+		c.end, _ = w.lobby.watch(int(o.stdio), pid) // without it the program must end by itself
+	}
 	w.add(c)
 	w.bury.RUnlock()
 	go voice.carry(c)
@@ -101,7 +105,7 @@ func (w *worker) hook(site *folder, r *Request) error {
 	select {
 	case <-c.ended:
 	case <-time.After(hookTime):
-		_ = w.actor.kill(c.pid, r.UID, unix.SIGKILL)
+		w.end(c, unix.SIGKILL)
 		<-c.ended
 		return fmt.Errorf("hook %s took longer than %s and was ended", command[0], hookTime)
 	}
@@ -109,48 +113,6 @@ func (w *worker) hook(site *folder, r *Request) error {
 		return fmt.Errorf("hook %s failed: %s; what it said stands in the log", command[0], how)
 	}
 	return nil
-}
-
-// endTime is how long a program has from SIGTERM to SIGKILL.
-const endTime = 2 * time.Second
-
-// end sees to the end of what was started for a session, which it need not wait for.
-func (w *worker) end(r *Request) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, c := range w.children {
-		if c.counts && c.voice.id == r.ID {
-			w.ending.Go(func() { w.finish(c, r.End.Grace) })
-		}
-	}
-}
-
-// finish ends a process group by ever stronger means.
-func (w *worker) finish(c *child, grace time.Duration) {
-	for _, how := range []struct {
-		within time.Duration
-		signal syscall.Signal
-	}{{grace, unix.SIGTERM}, {endTime, unix.SIGKILL}} {
-		select {
-		case <-c.ended:
-			return
-		case <-time.After(how.within):
-			w.strike(c, how.signal)
-		}
-	}
-}
-
-// strike sends a signal to the group of a process that is not buried: its number is
-// nobody else's.
-func (w *worker) strike(c *child, s syscall.Signal) {
-	w.bury.RLock()
-	defer w.bury.RUnlock()
-	w.mu.Lock()
-	is := w.children[c.pid] == c
-	w.mu.Unlock()
-	if is {
-		_ = w.actor.kill(c.pid, c.uid, s)
-	}
 }
 
 // ending says how a process ended, "" if as it should.

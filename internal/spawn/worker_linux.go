@@ -22,24 +22,20 @@ type worker struct {
 	groups *groups
 	events *events
 
-	ending   sync.WaitGroup // what is being ended, at which the worker stays to the last
-	bury     sync.RWMutex   // held while a process is started, and, to write, while dead ones are buried
+	bury     sync.RWMutex // held while a process is started, and, to write, while dead ones are buried
 	mu       sync.Mutex
 	children map[int]*child
 	running  map[uint32]int           // by uid: that run or are about to
 	all      int                      // the sum of running
 	making   map[string]chan struct{} // homes; closed when done
+	lobby    *lobby
 }
 
 // work is the worker. It ends when nobody is left who could ask.
 func work(first bool) error {
 	w, shared, err := newWorker()
-	if first {
-		told := answerFor(os.Getpid(), err)
-		b, _ := encode(told, maxReply)
-		if unix.Sendmsg(sharedFD, b, nil, nil, unix.MSG_NOSIGNAL) == nil && err != nil {
-			return nil // it is told; the keeper need not try again
-		}
+	if first && report(err) && err != nil {
+		return nil //nolint:nilerr // it is told, and the keeper need not try again
 	}
 	if err != nil {
 		return err
@@ -50,7 +46,14 @@ func work(first bool) error {
 	dead := make(chan os.Signal, 1)
 	signal.Notify(dead, unix.SIGCHLD)
 	go w.buryAll(dead)
+	go w.attend()
 	return w.serve(shared)
+}
+
+// report tells whoever opened the helper that it is ready, or why not.
+func report(err error) (told bool) {
+	b, _ := encode(answerFor(os.Getpid(), err), maxReply)
+	return unix.Sendmsg(sharedFD, b, nil, nil, unix.MSG_NOSIGNAL) == nil
 }
 
 func newWorker() (*worker, *net.UnixConn, error) {
@@ -75,8 +78,12 @@ func newWorker() (*worker, *net.UnixConn, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	lobby, err := newLobby()
+	if err != nil {
+		return nil, nil, err
+	}
 	return &worker{
-		policy: policy, actor: actor{able}, events: &events{},
+		lobby: lobby, policy: policy, actor: actor{able}, events: &events{},
 		groups:   &groups{passwd: "/etc/passwd", group: "/etc/group"},
 		children: map[int]*child{}, running: map[uint32]int{}, making: map[string]chan struct{}{},
 	}, shared, nil
@@ -118,7 +125,7 @@ func (w *worker) serve(shared *net.UnixConn) error {
 	for {
 		m, err := receive(shared, b)
 		if errors.Is(err, errLeft) {
-			w.ending.Wait()
+			w.outlast()
 			return nil
 		}
 		if err != nil {
@@ -162,10 +169,6 @@ func (w *worker) obey(m *message) (pid int, err error) {
 	r := new(Request)
 	if err := decode(m.text, r); err != nil {
 		return 0, &Refusal{err.Error()}
-	}
-	if r.End != nil {
-		w.end(r)
-		return os.Getpid(), nil
 	}
 	if err := w.permits(r); err != nil {
 		return 0, err
@@ -271,6 +274,7 @@ func (w *worker) buryOne() bool {
 	if c.counts {
 		w.leave(c.uid)
 	}
+	w.lobby.leave(c.end)
 	c.status = status
 	close(c.ended)
 	_ = c.voice.read.SetReadDeadline(time.Unix(1, 0)) // nobody need wait for more
