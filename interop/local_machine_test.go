@@ -168,10 +168,15 @@ func (m *machine) account(n int, more ...string) account {
 // start runs usher, which becomes nobody, with lines of [local] and what follows.
 func (m *machine) start(config string, accounts ...account) *proxy {
 	m.t.Helper()
-	return start(m.t, setup{
+	return start(m.t, m.setup(config, accounts...))
+}
+
+// setup is what start runs.
+func (m *machine) setup(config string, accounts ...account) setup {
+	return setup{
 		user: "nobody", server: "own_names = [\"mx1.example.org\", \"192.0.2.1\"]\n", accounts: accounts,
 		config: quick + fmt.Sprintf("[local]\nhomes = [%q]\ntimeout = \"5s\"\nlinger = \"1s\"\n", m.homes) + config,
-	})
+	}
 }
 
 // A process is one that runs, as /proc tells of it.

@@ -362,3 +362,19 @@ func TestAUserOfTheSystemHasItsGroups(t *testing.T) {
 		t.Errorf("in somebody else's home: %s", answer)
 	}
 }
+
+// More programs than may run are refused as too many sessions are, and a place that is
+// given back is somebody else's.
+func TestProgramsHaveALimit(t *testing.T) {
+	m := newMachine(t)
+	m.home(1)
+	p := m.start(m.dovecot()+"limit = { per_user = 1 }\n", m.account(1))
+	first, second := p.client(t, "imap", "none"), p.client(t, "imap", "none")
+	first.enter(m.user(1), annSecret)
+	if answer := second.login(m.user(1), annSecret); !strings.HasPrefix(answer, "a NO [LIMIT]") {
+		t.Errorf("the second hears %q", answer)
+	}
+	_ = first.Close()
+	m.gone(p, 1)
+	p.eventually("the place is free", func() bool { return isOK(second.login(m.user(1), annSecret)) })
+}

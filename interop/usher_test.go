@@ -123,6 +123,14 @@ type proxy struct {
 // start prepares an usher and runs it until the test ends.
 func start(t testing.TB, s setup) *proxy {
 	t.Helper()
+	p := prepare(t, s)
+	p.run()
+	return p
+}
+
+// prepare makes the configuration and the accounts of an usher.
+func prepare(t testing.TB, s setup) *proxy {
+	t.Helper()
 	p := &proxy{t: t, addrs: map[string]string{}, files: s.files}
 	p.cert, p.key, p.ca = dovecot.Certificate(t, "localhost", "127.0.0.1")
 	dir := t.TempDir()
@@ -141,7 +149,6 @@ func start(t testing.TB, s setup) *proxy {
 		}
 	}
 	p.importAccounts(s.accounts)
-	p.run()
 	return p
 }
 

@@ -50,7 +50,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal ends us at once
-	os.Exit(run(ctx, os.Args[1:]))
+	os.Exit(run(ctx, arguments(os.Args)))
 }
 
 // run executes one command line and returns the exit status.

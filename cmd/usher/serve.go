@@ -20,15 +20,23 @@ import (
 func serveCommand() *cobra.Command {
 	var file string
 	var debug bool
+	var by starterFlags
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the proxy",
 		Long: `Run the proxy in the foreground until SIGTERM. Then no more clients are let in,
 open sessions may go on for the grace period, and those that are left are told
 goodbye. A second SIGTERM ends usher at once. SIGHUP is usher reload, SIGUSR2 is
-usher upgrade.`,
+usher upgrade.
+
+With --inetd, --stdio or --postfix serve clients that another program has accepted: a
+running usher gets them, with its limits and penalties; if none runs, this process serves
+them itself. See "Ways to be started" in doc/config.md.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if by.given(cmd) {
+				return by.serve(cmd, file, debug)
+			}
 			cfg, err := loadConfig(file)
 			if err != nil {
 				return err
@@ -56,6 +64,7 @@ usher upgrade.`,
 		},
 	}
 	configFlag(c, &file)
+	by.flags(c)
 	c.Flags().BoolVar(&debug, "debug", false, "log more: also why clients left before login")
 	return c
 }

@@ -36,7 +36,7 @@ func installed(t *testing.T, names ...string) (files []string) {
 // A word that systemd does not know it only warns of, and goes on without it.
 func TestSystemdUnderstandsEveryLine(t *testing.T) {
 	need.Program(t, "systemd-analyze")
-	units := installed(t, "usher.service", "usher.socket")
+	units := installed(t, "usher.service", "usher.socket", "usher-imap.socket", "usher-imap@.service")
 	out, err := exec.Command("systemd-analyze", append([]string{"verify", "--man=no", "--recursive-errors=no"}, units...)...).CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("%v\n%s", err, out)

@@ -31,6 +31,9 @@ func (a *Account) Owner() (o Owner, err error) {
 	return o, nil
 }
 
+// UID is the attribute uid: the user of this machine whose account it is.
+func (a *Account) UID() (uint32, error) { return a.number("uid") }
+
 func (a *Account) number(field string) (uint32, error) {
 	n, err := strconv.ParseUint(a.Attrs[field], 10, 32)
 	if err != nil || n == 1<<32-1 { // which stands for "leave it as it is": setresuid(2)

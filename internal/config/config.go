@@ -39,8 +39,9 @@ type Server struct {
 	// Default: "/var/lib/usher".
 	State Path `toml:"state" default:"/var/lib/usher"`
 	// Unix socket for the commands that talk to a running usher; only its owner
-	// and root may open it. Its folder is created if it is missing. "" switches it
-	// off.
+	// and root may open it. Beside it, with .door behind its name, is one by which usher
+	// serve --inetd, --stdio and --postfix bring their clients, which anybody may open. The
+	// folder is created if it is missing. "" switches both off.
 	// Default: "/run/usher/admin.sock".
 	Admin Path `toml:"admin" default:"/run/usher/admin.sock"`
 	// Whom to become after the ports are open, when started as root. "" stays

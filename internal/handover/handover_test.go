@@ -283,6 +283,6 @@ func TestTheHelperComesAlong(t *testing.T) {
 	if line, err := bufio.NewReader(ours).ReadString('\n'); line != "as it was\n" {
 		t.Errorf("the successor says %q, %v", line, err)
 	}
-	next.Finish()
-	(*handover.Helper)(nil).Close()
+	next.Abandon()
+	(*handover.Helper)(nil).Close() // there need not be one
 }

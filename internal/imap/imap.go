@@ -18,7 +18,8 @@ func (Protocol) Info() login.Info {
 	return login.Info{
 		Name: "imap", Port: 143, TLSPort: 993, ALPN: "imap",
 		Full:     "* BYE [UNAVAILABLE] Too many connections, please try again later.", // RFC 9051 §7.1.5, RFC 5530
-		Farewell: "* BYE [UNAVAILABLE] Please connect again.\r\n",                     // RFC 9051 §7.1.5
+		Away:     "* BYE [UNAVAILABLE] The server cannot be reached now, please try again later.",
+		Farewell: "* BYE [UNAVAILABLE] Please connect again.\r\n", // RFC 9051 §7.1.5
 	}
 }
 

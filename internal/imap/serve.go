@@ -23,6 +23,9 @@ type server struct {
 // Serve implements login.Protocol.
 func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error {
 	s := &server{client: c, desk: d, conn: c.Conn}
+	if c.Known != nil {
+		return s.preauth(ctx)
+	}
 	_ = s.conn.WriteLine("* OK [CAPABILITY ", before(c, d), "] ", c.Terms.Greeting())
 	return c.Converse(goodbyes, func() error { return s.command(ctx) })
 }
@@ -259,6 +262,23 @@ func (s *server) admit(ctx context.Context, tag, mechanism string, x sasl.Exchan
 		return err
 	}
 	return login.ErrDone
+}
+
+// preauth greets somebody who is known already with the word that he is logged in:
+// RFC 9051 §7.1.4.
+func (s *server) preauth(ctx context.Context) error {
+	a, err := s.desk.AdmitKnown(ctx, s.client)
+	if err != nil {
+		_, words, _ := strings.Cut(refusal(s.client, err), " ") // behind NO
+		_ = s.conn.WriteLine("* BYE ", words)
+		_ = s.conn.Flush()
+		return nil
+	}
+	_ = s.conn.WriteLine("* PREAUTH [CAPABILITY ", after(a.Welcome.Capabilities), "] ", cmp.Or(a.Welcome.Text, "Logged in"))
+	for _, line := range a.Welcome.Untagged {
+		_ = s.conn.WriteLine(line)
+	}
+	return a.Join()
 }
 
 // refusals are the answers of RFC 5530.

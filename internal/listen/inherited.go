@@ -20,6 +20,24 @@ func (i Inherited) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = nc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAliveAfter, Interval: -1, Count: -1})
+	rare(nc)
 	return nc, nil
+}
+
+// rare asks a client that another program has accepted as seldom whether it is there as
+// our own.
+func rare(nc *net.TCPConn) {
+	_ = nc.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: keepAliveAfter, Interval: -1, Count: -1})
+}
+
+// ready sets what a client has whose socket did not come from one of ours.
+func ready(nc net.Conn) {
+	tcp, ok := nc.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if raw, err := tcp.SyscallConn(); err == nil {
+		_ = setOptions(raw)
+	}
+	rare(tcp)
 }

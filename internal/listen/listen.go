@@ -96,7 +96,7 @@ func (l *Listener) Serve(ctx, abort context.Context) error {
 			return err
 		}
 		s := l.enter()
-		next := s.receive(ctx, nc)
+		next := s.receive(ctx, Guest{Conn: nc})
 		if next == nil {
 			s.conversations.Done()
 			continue

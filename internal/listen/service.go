@@ -58,13 +58,8 @@ const (
 // next; nil: nothing. The next client is accepted afterwards only: goroutines that
 // wait for a processor would hold more descriptors than there is room for. The client
 // stays as long as ctx lasts, at most.
-func (s *Service) receive(ctx context.Context, nc net.Conn) (next func(ctx, abort context.Context)) {
-	c := &login.Client{
-		ID: session.NewID(), Protocol: s.Protocol, Terms: s.Terms,
-		Remote: wire.AddrPort(nc.RemoteAddr()), Local: wire.AddrPort(nc.LocalAddr()),
-	}
-	c.Peer = c.Remote
-	c.Trusted = !s.fronted(c) && within(c.Remote.Addr(), s.Trusted)
+func (s *Service) receive(ctx context.Context, g Guest) (next func(ctx, abort context.Context)) {
+	nc, c := g.Conn, s.client(g)
 	stay, leave := context.WithCancelCause(ctx)
 	place, err := s.Limits.Connect(s.first(c), func() { leave(login.ErrCrowded) })
 	if err != nil {
@@ -77,6 +72,19 @@ func (s *Service) receive(ctx context.Context, nc net.Conn) (next func(ctx, abor
 		defer place.Release()
 		s.converse(abort, nc, c)
 	}
+}
+
+// client is who has come.
+func (s *Service) client(g Guest) *login.Client {
+	c := &login.Client{ID: session.NewID(), Protocol: s.Protocol, Terms: s.Terms, Known: g.Known}
+	if g.Neighbour {
+		c.Remote, c.Local = neighbour, neighbour
+		return c // no peer: nobody is believed what it tells
+	}
+	c.Remote, c.Local = wire.AddrPort(g.Conn.RemoteAddr()), wire.AddrPort(g.Conn.LocalAddr())
+	c.Peer = c.Remote
+	c.Trusted = !s.fronted(c) && within(c.Remote.Addr(), s.Trusted)
+	return c
 }
 
 // converse serves one client until it is admitted or gone.

@@ -35,6 +35,7 @@ type Info struct {
 	TLSPort  uint16 // implicit TLS: 993
 	ALPN     string // RFC 7301's name: "imap"
 	Full     string // what a client hears for whom there is no room: a line; "": nothing
+	Away     string // … whom nobody can serve now
 	Farewell string // what a logged-in client hears when usher ends its session; "": nothing
 }
 
@@ -48,6 +49,8 @@ type Client struct {
 	Terms    Terms
 	UTF8     bool // has said so: RFC 6856 §2
 	Origin
+	// Known is set if it need not show who it is; nil: it must.
+	Known *Known
 	// Place is what its connection takes of the room. It may be nil.
 	Place *limit.Place
 	// Counted counts the client under another address than its front end's. The

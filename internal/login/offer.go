@@ -23,6 +23,9 @@ func (d *Desk) Offers(c *Client, mechanism string) bool {
 }
 
 func (d *Desk) mechanism(c *Client, name string) (sasl.Mechanism, error) {
+	if c.Known != nil && name == preauth {
+		return c.Known.mechanism(), nil
+	}
 	for _, m := range d.Mechanisms {
 		if m.Name == name {
 			return m, c.may(m)

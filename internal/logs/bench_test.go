@@ -13,7 +13,7 @@ import (
 func BenchmarkLine(b *testing.B) {
 	o := Options{Stderr: io.Discard}
 	b.Run("logfmt", func(b *testing.B) { benchLine(b, slog.New(logfmt(o))) })
-	syslog := Place{network: "tcp", facility: mail}.form("mail.example.org")
+	syslog := Place{network: "tcp", facility: mail}.form("mail.example.org", "usher")
 	for name, f := range map[string]form{"journal": journalForm{}, "syslog": syslog} {
 		log, end := opened(o, f, func(context.Context) (net.Conn, error) { return nowhere{}, nil })
 		b.Run(name, func(b *testing.B) { benchLine(b, log) })

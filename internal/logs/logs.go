@@ -7,6 +7,7 @@
 package logs
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -21,7 +22,9 @@ import (
 // Options are what a log needs besides its place.
 type Options struct {
 	Stderr   io.Writer // for places that are there, and to say that another one is in trouble
-	Hostname string    // our name in syslog; "": the machine's
+	Hostname string    // this machine's name in syslog; "": as it calls itself
+	Name     string    // our own name in syslog; "": usher
+	Connect  bool      // to the other program at once: later we may not be able to
 	Debug    bool      // lines of the lowest level, too
 	Journal  string    // path of the journal's socket; "": where systemd has it
 
@@ -45,7 +48,7 @@ func Open(p Place, o Options) (log *slog.Logger, close func()) {
 	case kindJournal:
 		return openJournal(o)
 	case kindSyslog:
-		return opened(o, p.form(o.Hostname), p.dial())
+		return opened(o, p.form(o.Hostname, cmp.Or(o.Name, "usher")), p.dial())
 	case kindAuto:
 		if is, _ := journal.StderrIsJournalStream(); is && o.Stderr == os.Stderr {
 			return openJournal(o)
@@ -80,7 +83,11 @@ func opened(o Options, f form, d dial) (log *slog.Logger, close func()) {
 	if most == (bounds{}) {
 		most = bounds{lines: 8192, bytes: 8 << 20}
 	}
-	q := newQueue(most, &carrier{dial: d, frame: f.frame}, slog.New(logfmt(o)))
+	c := &carrier{dial: d, frame: f.frame}
+	if o.Connect {
+		_ = c.connect(context.Background()) // if it fails, the first line tries again, and tells
+	}
+	q := newQueue(most, c, slog.New(logfmt(o)))
 	h := newHandler(o.level(), f, q)
 	q.start(h.lost)
 	return slog.New(h), func() { q.close(2 * time.Second) }

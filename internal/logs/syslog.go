@@ -27,18 +27,19 @@ const element = "usher@32473"
 type syslogForm struct {
 	facility int
 	host     string // "": messages are for this machine, and do not say it
+	name     string // of the program
 	pid      string
 	old      bool // RFC 3164, as syslog(3) writes it; else RFC 5424
 	counted  bool // over a stream
 	most     int  // bytes of a message
 }
 
-func (p Place) form(hostname string) syslogForm {
+func (p Place) form(hostname, name string) syslogForm {
 	if hostname == "" {
 		hostname, _ = os.Hostname()
 	}
 	f := syslogForm{
-		facility: p.facility, host: ascii(hostname, 255), pid: strconv.Itoa(os.Getpid()),
+		facility: p.facility, host: ascii(hostname, 255), name: ascii(name, 48), pid: strconv.Itoa(os.Getpid()),
 		old: p.old, counted: p.network == "tcp", most: syslogMost,
 	}
 	if p.old && p.network == "unixgram" {
@@ -81,7 +82,7 @@ func (f syslogForm) appendHeader(b []byte, e *entry) []byte {
 	if at == "" {
 		at = "-"
 	}
-	for _, part := range []string{"1", at, f.host, "usher", f.pid, e.event} {
+	for _, part := range []string{"1", at, f.host, f.name, f.pid, e.event} {
 		b = append(append(b, part...), ' ')
 	}
 	return b
@@ -98,7 +99,7 @@ func (f syslogForm) appendOldHeader(b []byte, e *entry) []byte {
 	if f.host != "" {
 		b = append(append(b, ' '), f.host...)
 	}
-	return append(append(append(b, " usher["...), f.pid...), "]:"...)
+	return append(append(append(append(append(b, ' '), f.name...), '['), f.pid...), "]:"...)
 }
 
 // appendData writes the fields that there is room for; what stands in the line, too,

@@ -178,7 +178,7 @@ func FuzzSyslogMessagesReadBack(f *testing.F) {
 		if counted {
 			p.network = "tcp"
 		}
-		form := p.form("mail.example.org")
+		form := p.form("mail.example.org", "usher")
 		h := newHandler(slog.LevelInfo, form, nil)
 		r := slog.NewRecord(time.Now(), slog.LevelInfo, message, 0)
 		r.AddAttrs(slog.String(key, value))

@@ -17,6 +17,7 @@ func (Protocol) Info() login.Info {
 	return login.Info{
 		Name: "pop3", Port: 110, TLSPort: 995, ALPN: "pop3",
 		Full: "-ERR [SYS/TEMP] Too many connections, please try again later.", // RFC 3206 §4
+		Away: "-ERR [SYS/TEMP] The server cannot be reached now, please try again later.",
 	}
 }
 

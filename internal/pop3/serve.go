@@ -24,6 +24,9 @@ type server struct {
 // Serve implements login.Protocol.
 func (Protocol) Serve(ctx context.Context, c *login.Client, d *login.Desk) error {
 	s := &server{client: c, desk: d, conn: c.Conn}
+	if c.Known != nil {
+		return s.preauth(ctx)
+	}
 	words := c.Terms.Greeting()
 	if c.Trusted {
 		words = xclient + " " + words
@@ -213,6 +216,18 @@ func (s *server) admit(ctx context.Context, mechanism string, x sasl.Exchange) e
 		return err
 	}
 	return login.ErrDone
+}
+
+// preauth greets somebody who is known already, who need not say USER and PASS.
+func (s *server) preauth(ctx context.Context) error {
+	a, err := s.desk.AdmitKnown(ctx, s.client)
+	if err != nil {
+		_ = s.refuse(err)
+		_ = s.conn.Flush()
+		return nil
+	}
+	_ = s.ok(cmp.Or(a.Welcome.Text, "Logged in"))
+	return a.Join()
 }
 
 // refusals are the answers of RFC 2449 §8 and RFC 3206.

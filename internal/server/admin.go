@@ -40,13 +40,17 @@ func (s *Server) closeAdmin() {
 	}
 }
 
-// republish takes the admin socket's name back from a successor that failed.
+// republish takes the names of the sockets back from a successor that failed.
 func (s *Server) republish() {
 	if s.admin == nil {
 		return
 	}
 	if err := s.admin.Publish(); err != nil {
 		s.log.Error("admin socket", "err", err)
+	}
+	if s.door != nil {
+		s.closeDoor()
+		s.openDoor()
 	}
 }
 

@@ -35,17 +35,11 @@ func (b *builder) listeners(h *house) {
 		if l.TLS == "none" && l.CleartextLogin == "never" {
 			b.warn("choose another tls or cleartext_login", key+".cleartext_login", "without TLS nobody could log in here")
 		}
-		terms := login.Terms{Hostname: b.hostname(), Domain: l.DefaultDomain, Cleartext: cleartext[l.CleartextLogin]}
-		if l.TLS != "none" {
-			if base == nil {
-				b.wrong("set cert and key in [tls], or tls = \"none\" here", key+".tls", "tls = %q needs a certificate", l.TLS)
-				continue
-			}
-			terms.TLS = listen.ServerConfig(base, p)
-			h.tls = append(h.tls, terms.TLS)
-			h.proofs(&terms)
+		if l.TLS != "none" && base == nil {
+			b.wrong("set cert and key in [tls], or tls = \"none\" here", key+".tls", "tls = %q needs a certificate", l.TLS)
+			continue
 		}
-		fronts, trusted := b.networks(key+".proxy_protocol", l.ProxyProtocol), b.networks(key+".trusted", l.Trusted)
+		make := b.services(h, base, key, l)
 		for n, addr := range b.addresses(l, key, p) {
 			name := addr
 			for again := 2; used[name]; again++ {
@@ -55,11 +49,27 @@ func (b *builder) listeners(h *house) {
 				name = fmt.Sprintf("%s#%d", addr, again)
 			}
 			used[name] = true
-			h.services = append(h.services, service{port: name, addr: addr, Service: &listen.Service{
-				Protocol: p, Implicit: l.TLS == "implicit", Terms: terms, Desk: h.desk, Limits: h.desk.Limits, Refusals: b.refusals, Traces: b.traces, Log: b.log,
-				Bounds: listen.Bounds{Login: time.Duration(b.cfg.Limit.LoginTimeout), Command: time.Duration(b.cfg.Limit.CommandTimeout)},
-				Fronts: fronts, Trusted: trusted,
-			}})
+			h.services = append(h.services, service{port: name, addr: addr, Service: make()})
+		}
+	}
+	b.lobby(h, base)
+}
+
+// services returns what makes the services of one [[listen]] block.
+func (b *builder) services(h *house, base *tls.Config, key string, l config.Listen) (make func() *listen.Service) {
+	p := protocol(l.Protocol)
+	terms := login.Terms{Hostname: b.hostname(), Domain: l.DefaultDomain, Cleartext: cleartext[l.CleartextLogin]}
+	if l.TLS != "none" {
+		terms.TLS = listen.ServerConfig(base, p)
+		h.tls = append(h.tls, terms.TLS)
+		h.proofs(&terms)
+	}
+	fronts, trusted := b.networks(key+".proxy_protocol", l.ProxyProtocol), b.networks(key+".trusted", l.Trusted)
+	return func() *listen.Service {
+		return &listen.Service{
+			Protocol: p, Implicit: l.TLS == "implicit", Terms: terms, Desk: h.desk, Limits: h.desk.Limits, Refusals: b.refusals, Traces: b.traces, Log: b.log,
+			Bounds: listen.Bounds{Login: time.Duration(b.cfg.Limit.LoginTimeout), Command: time.Duration(b.cfg.Limit.CommandTimeout)},
+			Fronts: fronts, Trusted: trusted,
 		}
 	}
 }

@@ -10,9 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/user"
 	"reflect"
-	"strconv"
 	"strings"
 	"time"
 
@@ -44,12 +42,9 @@ func (s *Server) openHelper(past *handover.Helper) error {
 		return nil
 	}
 	p := h.programs.policy
-	caller, err := s.caller()
-	if err != nil {
-		return err
-	}
-	p.Caller = caller
+	p.Caller = s.caller()
 	one := &helper{seal: sealOf(p), heard: make(chan struct{})}
+	var err error
 	if past != nil {
 		one.client, err = spawn.FromFile(past.File)
 		if past.Seal != one.seal {
@@ -81,17 +76,15 @@ func open(p spawn.Policy) (*spawn.Client, error) {
 }
 
 // caller is the uid that we will have.
-func (s *Server) caller() (uint32, error) {
-	name := s.house.Load().cfg.Server.User
-	if os.Geteuid() != 0 || name == "" {
-		return uint32(os.Geteuid()), nil
+func (s *Server) caller() uint32 {
+	next, err := lookupUser(s.house.Load().cfg, s.another)
+	switch {
+	case err != nil:
+		return 0 // nextUser says what that means
+	case next.name == "":
+		return uint32(os.Geteuid())
 	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return 0, nil //nolint:nilerr // dropPrivileges says what that means
-	}
-	uid, err := strconv.ParseUint(u.Uid, 10, 32)
-	return uint32(uid), err
+	return uint32(next.uid)
 }
 
 func sealOf(p spawn.Policy) string {
@@ -152,8 +145,11 @@ func (s *Server) starter(h *house) func(context.Context, route.Stop) (net.Conn, 
 		}
 		nc, _, err := s.helper.client.Start(ctx, r)
 		var no *spawn.Refusal
-		if errors.As(err, &no) {
+		switch {
+		case errors.As(err, &no):
 			return nil, login.Misconfiguration("%w", err)
+		case errors.Is(err, spawn.ErrFull):
+			return nil, &login.Refusal{Reason: login.TooMany, Err: err}
 		}
 		return nc, err
 	}

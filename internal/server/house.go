@@ -40,8 +40,9 @@ type house struct {
 	policy   *policy.Settings // nil: there is no such service
 	desk     *login.Desk
 	services []service
-	node     *pool.Node  // of a pool; nil: it is none
-	peers    *pool.Peers // the way to the others
+	node     *pool.Node                        // of a pool; nil: it is none
+	peers    *pool.Peers                       // the way to the others
+	lobby    map[listen.Wanted]*listen.Service // for clients that other programs have accepted
 }
 
 // A service is what clients find at an address.
@@ -128,6 +129,9 @@ func (h *house) authenticate(processors int) error {
 func (h *house) close() {
 	h.part()
 	for _, s := range h.services {
+		s.Wait()
+	}
+	for _, s := range h.lobby {
 		s.Wait()
 	}
 	h.desk.Policy.Close()

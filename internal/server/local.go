@@ -36,7 +36,7 @@ func (b *builder) locals(t *route.Table) *programs {
 	}
 	p := &programs{commands: map[string]local.Command{}, policy: b.policyOfLocal()}
 	t.Local = &route.Local{
-		Programs: map[string]route.Program{}, Attr: c.Attribute, Timeout: time.Duration(c.Timeout), Is: b.here(), Stays: b.stays(),
+		Programs: map[string]route.Program{}, Attr: strings.ToLower(c.Attribute), Timeout: time.Duration(c.Timeout), Is: b.here(), Stays: b.stays(),
 	}
 	if len(c.IMAP)+len(c.POP3) > 0 {
 		t.Local.Default = defaultProgram
@@ -51,6 +51,9 @@ func (b *builder) locals(t *route.Table) *programs {
 		t.Local.Programs[name] = b.program(p, key, name+"/", c.Program[name])
 	}
 	b.served(t.Local)
+	if !b.provesSome() {
+		b.warn("use a source that checks passwords", "local", "nobody could log in to a mailbox of this machine: accounts of type \"any\" leave passwords to the server, and a program is shown none")
+	}
 	return p
 }
 

@@ -65,6 +65,7 @@ func TestMistakesAboutLocalProgramsAreToldWithTheRemedy(t *testing.T) {
 		{"little memory", "[local]\nimap = ['DIR/imap']\nlimit = { memory = 10 }\n", "local.limit.memory: 10 megabytes are not enough: write 256 or more, or 0"},
 		{"a file that is no environment", "[local]\nimap = ['DIR/imap']\nenv_file = 'usher.sh'\n", "local.env_file: "},
 		{"nothing that stays", "[local]\nimap = ['DIR/imap']\nstays = ['nntp']\n", `local.stays[0]: there is no protocol "nntp": use imap or pop3`},
+		{"nobody who is proven", "[local]\nimap = ['DIR/imap']\n[[accounts]]\ntype = 'any'\n", "nobody could log in to a mailbox of this machine"},
 		{"names for nothing", "[server]\nown_names = ['mx1']\n", "warning: DIR/usher.toml:5:1: server.own_names: it has no effect: there are no programs in [local]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

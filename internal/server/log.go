@@ -21,3 +21,20 @@ func (b *builder) logPlace() {
 		b.wrong(logs.Usage, "server.log", "%v", err)
 	}
 }
+
+// openLog is the log of a process that another program has started: it goes where that
+// one's goes, and never to the client.
+func (s *Start) openLog(cfg *config.Config) (log *slog.Logger, closeLog func()) {
+	o := logs.Options{Stderr: s.Stderr, Debug: s.Debug, Connect: s.given.Jail != ""}
+	text := cfg.Server.Log
+	o.Hostname = cfg.Server.Hostname
+	if s.Way == Postfix && s.main.SyslogName != "" {
+		o.Name = s.main.SyslogName + "/usher"
+	}
+	byStarter := text == "auto" && !s.unit && s.Way != Stdio
+	if byStarter || s.quiet && (text == "auto" || text == "logfmt" || text == "json") {
+		text = "syslog"
+	}
+	place, _ := logs.Parse(text) // Check tells
+	return logs.Open(place, o)
+}

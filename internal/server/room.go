@@ -22,7 +22,7 @@ func (s *Server) measure() {
 	}
 	free, kept := most-open, reserve+relay.Reserve(s.house.Load().cfg.Server.Relay, s.processors)
 	s.room = max(1, (free-min(kept, free/4))/perClient)
-	s.log.Info("room", "connections", s.room, "descriptors", most, "remedy", "for more raise LimitNOFILE in the unit, or ulimit -n")
+	s.descriptors = most
 }
 
 // descriptors returns how many are open and how many may be; 0: unknown. It does

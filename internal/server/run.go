@@ -119,6 +119,7 @@ func (s *Server) disown() {
 // begin lets clients in.
 func (s *Server) begin(opened listeners) {
 	s.measure()
+	s.log.Info("room", "connections", s.room, "descriptors", s.descriptors, "remedy", "for more raise LimitNOFILE in the unit, or ulimit -n")
 	s.setBounds()
 	s.keepTickets(s.house.Load())
 	s.house.Load().restore(s.log)
@@ -128,6 +129,7 @@ func (s *Server) begin(opened listeners) {
 	s.use(s.house.Load())
 	s.serve(opened)
 	s.house.Load().meet()
+	s.openDoor()
 	s.announce()
 	s.listening.Go(func() { s.tell.Watch(s.accepting, s.alive) })
 	s.listening.Go(func() { govern(s.accepting, s.processors) })
@@ -158,6 +160,7 @@ func (s *Server) use(h *house) {
 			l.Use(v.Service)
 		}
 	}
+	s.lobby.Use(h.lobby)
 }
 
 // announce says where we listen.
@@ -206,10 +209,11 @@ func (s *Server) leave(abort func()) {
 	}
 	s.tell.Stopping(grace + 2*goodbye)
 	s.become(stopping)
-	s.life.Lock()   // a reload or an upgrade that has begun ends first, and no other begins
-	s.life.Unlock() //nolint:staticcheck // nothing else is to be done under it
+	s.life.Lock() // a reload or an upgrade that has begun ends first, and no other begins
+	s.closeDoor()
+	s.life.Unlock()
 	conversed := make(chan struct{})
-	go func() { s.listening.Wait(); close(conversed) }()
+	go func() { s.listening.Wait(); s.lobby.Wait(); close(conversed) }()
 	s.log.Info("stopping", "sessions", s.sessions.Len(), "grace", grace.String())
 	if !s.quiet(conversed, grace) {
 		abort()

@@ -18,6 +18,7 @@ import (
 
 	"usher/internal/admin"
 	"usher/internal/config"
+	"usher/internal/doorway"
 	"usher/internal/handover"
 	"usher/internal/limit"
 	"usher/internal/listen"
@@ -62,14 +63,18 @@ type Server struct {
 	sockets   sockets
 	since     time.Time
 
-	processors int // that we may use: see govern
-	tell       *systemd.Notifier
-	admin      *admin.Server      // nil: there is none
-	helper     *helper            // who starts programs; nil: nobody does
-	heritage   *handover.Heritage // from the process that we have replaced; nil: none
-	tickets    *tickets.Keys      // of TLS sessions; nil: there is no TLS
-	traces     *trace.Traces
-	room       int // for connections of clients; 0: no bound
+	processors  int // that we may use: see govern
+	tell        *systemd.Notifier
+	admin       *admin.Server      // nil: there is none
+	door        *doorway.Door      // nil: there is none
+	lobby       listen.Lobby       // of clients that other programs have accepted
+	helper      *helper            // who starts programs; nil: nobody does
+	heritage    *handover.Heritage // from the process that we have replaced; nil: none
+	tickets     *tickets.Keys      // of TLS sessions; nil: there is no TLS
+	traces      *trace.Traces
+	another     string // whom to become if the usual user does not exist; ""
+	room        int    // for connections of clients; 0: no bound
+	descriptors int    // that may be open; 0: unknown
 
 	memory sync.Mutex // held while what sources said is taken over, or forgotten
 	former []*house   // that clients are still in

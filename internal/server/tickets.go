@@ -45,3 +45,15 @@ func (h *house) seal(keys [][32]byte) {
 		c.SetSessionTicketKeys(keys)
 	}
 }
+
+// borrowTickets seals the tickets of a house with the keys that all processes share,
+// without watching over them. Where they cannot be had, its own live as long as it does.
+func (h *house) borrowTickets() {
+	if len(h.tls) == 0 {
+		return
+	}
+	keys, _ := tickets.Open(filepath.Join(string(h.cfg.Server.State), ticketFile), time.Now)
+	if all, err := keys.Current(); err == nil {
+		h.seal(all)
+	}
+}

@@ -68,6 +68,7 @@ func (s *Server) hire() (*handover.Successor, error) {
 // now. If it fails before it serves any, this process takes everything back.
 func (s *Server) handOver(next *handover.Successor) error {
 	s.ports.suspend()
+	s.closeDoor()
 	s.become(retired)
 	s.house.Load().rest() // the files are the successor's now
 	s.tell.MainPID(next.PID)
@@ -150,6 +151,7 @@ func (s *Server) unretire(next *handover.Successor) {
 	s.ports.resume()
 	s.tell.MainPID(os.Getpid())
 	s.republish()
+	s.openDoor()
 }
 
 // moveAll moves the sessions that can move now, and returns how many have moved.

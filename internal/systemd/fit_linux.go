@@ -21,9 +21,15 @@ func fit(fd int) error {
 	case protocol != unix.IPPROTO_TCP:
 		return fmt.Errorf("it is not a TCP socket, its protocol has the number %d", protocol)
 	}
-	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-	if err == nil && listens == 0 {
+	listens, err := accepts(fd)
+	if err == nil && !listens {
 		return errors.New("it does not listen")
 	}
 	return err
+}
+
+// accepts tells whether a socket listens.
+func accepts(fd int) (bool, error) {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	return n != 0, err
 }

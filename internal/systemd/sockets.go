@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -57,7 +58,7 @@ func listener(f *os.File) (*net.TCPListener, error) {
 	defer func() { _ = f.Close() }()
 	fd := f.Fd()
 	unfit := func(err error) error {
-		return fmt.Errorf("systemd passed descriptor %d (%s): %w: a socket unit of usher has only ListenStream= with a port or an address, and Accept=no", fd, f.Name(), err)
+		return fmt.Errorf("systemd passed descriptor %d (%s): %w: a socket unit of usher has only ListenStream= with a port or an address, and Accept=no; with Accept=yes it starts usher serve --inetd PROTOCOL", fd, f.Name(), err)
 	}
 	if err := fit(int(fd)); err != nil {
 		return nil, unfit(err)
@@ -72,6 +73,29 @@ func listener(f *os.File) (*net.TCPListener, error) {
 		return nil, unfit(fmt.Errorf("it is a %T", ln))
 	}
 	return tcp, nil
+}
+
+// Connection takes the one client that systemd has accepted (Accept=yes); nil if there is
+// none. It clears the environment as Sockets does.
+func Connection() (net.Conn, error) {
+	if os.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) {
+		return nil, nil
+	}
+	files := activation.Files(true)
+	for _, f := range files {
+		defer func() { _ = f.Close() }()
+	}
+	if len(files) != 1 {
+		return nil, fmt.Errorf("systemd passed %d descriptors: with Accept=yes there is one client, and with Accept=no usher serve has no --inetd", len(files))
+	}
+	if listens, err := accepts(int(files[0].Fd())); err != nil || listens {
+		return nil, errors.Join(err, errors.New("systemd passed a socket that listens: set Accept=yes in its unit, or start usher serve without --inetd"))
+	}
+	nc, err := net.FileConn(files[0])
+	if err != nil {
+		return nil, fmt.Errorf("systemd passed no client's connection: %w", err)
+	}
+	return nc, nil
 }
 
 // ours are the variables that are meant for one process only. Others that begin

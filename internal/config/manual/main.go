@@ -40,6 +40,7 @@ func manual(root string) (string, error) {
 	w.handWritten(filepath.Join(root, "internal/config/manual/local.md"))
 	w.handWritten(filepath.Join(root, "internal/config/manual/mechanisms.md"))
 	w.handWritten(filepath.Join(root, "internal/config/manual/pool.md"))
+	w.handWritten(filepath.Join(root, "internal/config/manual/starters.md"))
 	w.handWritten(filepath.Join(root, "internal/config/manual/commands.md"))
 	return strings.TrimSpace(w.String()) + "\n", w.err
 }

@@ -1,0 +1,265 @@
+package doorway
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// How many strangers may stand at the door who have not said what they want. Root and
+// usher's own user are none.
+const (
+	mostStrangers = 32
+	mostOfOne     = 8
+)
+
+// A Door is where visitors come to this process. Its fields are not changed once it is
+// open.
+type Door struct {
+	Path string
+	Log  *slog.Logger
+	// Welcome tells whether there is what a client wants. The error is for the program
+	// that has brought it.
+	Welcome func(Request) error
+	// Receive takes a client for which Welcome has been said.
+	Receive func(Visitor)
+
+	ln   *net.UnixListener
+	file os.FileInfo
+	all  sync.WaitGroup
+
+	mu        sync.Mutex
+	strangers map[uint32]int         // who have not said what they want
+	waiting   int                    // all of them
+	here      map[*net.UnixConn]bool // who may say something
+	closed    bool
+}
+
+// Open makes the socket, in place of whatever is there, and answers until Close. Its
+// folder must be there.
+func (d *Door) Open() error {
+	ln, err := d.bind()
+	if err != nil {
+		return fmt.Errorf("cannot open the door %s: %w", d.Path, err)
+	}
+	d.ln, d.strangers, d.here, d.closed = ln, map[uint32]int{}, map[*net.UnixConn]bool{}, false
+	d.all.Go(d.serve)
+	return nil
+}
+
+// bind makes the socket in a folder that nobody else can enter. It gets its name when it
+// has its mode: anybody may come.
+func (d *Door) bind() (*net.UnixListener, error) {
+	dir := d.Path + "." + strconv.Itoa(os.Getpid()) + "~"
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "s")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: file, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	ln.SetUnlinkOnClose(false)  // it will have another name
+	err = os.Chmod(file, 0o666) //nolint:gosec // who comes is asked who he is
+	if err == nil {
+		d.file, err = os.Lstat(file)
+	}
+	if err == nil {
+		err = os.Rename(file, d.Path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
+}
+
+// Close lets nobody in any more, and takes the socket away if it is still ours. Clients
+// who have been received stay.
+func (d *Door) Close() {
+	if d.ln == nil {
+		return
+	}
+	if info, err := os.Lstat(d.Path); err == nil && os.SameFile(info, d.file) {
+		_ = os.Remove(d.Path)
+	}
+	d.mu.Lock()
+	d.closed = true
+	for nc := range d.here {
+		_ = nc.SetReadDeadline(time.Unix(1, 0)) // what has been asked is still answered
+	}
+	d.mu.Unlock()
+	_ = d.ln.Close()
+	d.all.Wait()
+	d.ln = nil
+}
+
+func (d *Door) serve() {
+	for {
+		nc, err := d.ln.AcceptUnix()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil { // no descriptors left
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		d.all.Go(func() { d.hear(nc) })
+	}
+}
+
+// hear listens to one connection. It becomes a stranger's client, and carries one client
+// after the other of those whom we believe.
+func (d *Door) hear(nc *net.UnixConn) {
+	uid, err := peer(nc)
+	if err != nil {
+		_ = nc.Close()
+		return
+	}
+	own := uid == 0 || uid == uint32(os.Geteuid())
+	leave, ok := d.enter(nc, uid, own)
+	if !ok {
+		_ = nc.Close()
+		return
+	}
+	defer leave()
+	for given := true; given; {
+		given, err = d.one(nc, uid, own)
+	}
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		d.Log.Debug("a visitor at the door was not let in", "uid", uid, "err", err)
+	}
+}
+
+// enter counts somebody who has not said yet what he wants.
+func (d *Door) enter(nc *net.UnixConn, uid uint32, own bool) (leave func(), ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || !own && (d.waiting >= mostStrangers || d.strangers[uid] >= mostOfOne) {
+		return nil, false
+	}
+	d.here[nc] = true
+	if !own {
+		d.waiting++
+		d.strangers[uid]++
+	}
+	return func() { d.leave(nc, uid, own) }, true
+}
+
+func (d *Door) leave(nc *net.UnixConn, uid uint32, own bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.here, nc)
+	if own {
+		return
+	}
+	d.waiting--
+	if d.strangers[uid]--; d.strangers[uid] == 0 {
+		delete(d.strangers, uid)
+	}
+}
+
+// one hears one request and receives its client. Given says that the client had a
+// connection of its own: there may come more on this one. Else it is gone.
+func (d *Door) one(nc *net.UnixConn, uid uint32, own bool) (given bool, err error) {
+	kept := false
+	defer func() {
+		if !kept {
+			_ = nc.Close()
+		}
+	}()
+	v, err := d.read(nc, own)
+	if err != nil {
+		return false, err
+	}
+	v.UID, v.Own, given = uid, own, v.Conn != nil
+	refused := d.Welcome(v.Request)
+	if err := say(nc, refused); err != nil || refused != nil { // only who was told so is let in: else the other will try elsewhere
+		if given {
+			_ = v.Conn.Close()
+		}
+		kept = given && err == nil
+		return kept, err
+	}
+	kept = true
+	if v.Given = given; !given {
+		_ = nc.SetDeadline(time.Time{})
+		v.Conn = nc
+	}
+	d.Receive(v)
+	return given, nil
+}
+
+// read reads a request, and takes the connection that comes with it. Those whom we
+// believe may keep theirs open as long as they like before it.
+func (d *Door) read(nc *net.UnixConn, own bool) (v Visitor, err error) {
+	d.await(nc, own)
+	var h [head]byte
+	n, fds, err := receive(nc, h[:])
+	defer func() { drop(fds) }()
+	if err != nil {
+		return v, err
+	}
+	if n == 0 {
+		return v, io.EOF
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(askTime))
+	if _, err := io.ReadFull(nc, h[n:]); err != nil {
+		return v, err
+	}
+	if err := decode(nc, h, &v.Request); err != nil {
+		_ = say(nc, fmt.Errorf("the request is none: %w", err))
+		return v, err
+	}
+	if len(fds) == 0 {
+		return v, nil
+	}
+	if len(fds) > 1 || !own {
+		err := errors.New("only root and usher's own user may hand over a connection, one at a time")
+		_ = say(nc, err)
+		return v, err
+	}
+	v.Conn, err = connection(fds[0])
+	fds = nil
+	if err != nil {
+		_ = say(nc, fmt.Errorf("what was handed over is no client's connection: %w", err))
+	}
+	return v, err
+}
+
+// await sets how long a request may take to begin.
+func (d *Door) await(nc *net.UnixConn, own bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
+		_ = nc.SetReadDeadline(time.Unix(1, 0))
+	case own:
+		_ = nc.SetReadDeadline(time.Time{})
+	default:
+		_ = nc.SetReadDeadline(time.Now().Add(askTime))
+	}
+}
+
+// say answers a request.
+func say(nc *net.UnixConn, refused error) error {
+	var a answer
+	if refused != nil {
+		text := refused.Error()
+		a.Error = text[:min(len(text), 512)]
+	}
+	text, err := encode(a)
+	if err != nil {
+		return err
+	}
+	_ = nc.SetWriteDeadline(time.Now().Add(askTime))
+	_, err = nc.Write(text)
+	return err
+}
