@@ -378,3 +378,22 @@ func TestProgramsHaveALimit(t *testing.T) {
 	m.gone(p, 1)
 	p.eventually("the place is free", func() bool { return isOK(second.login(m.user(1), annSecret)) })
 }
+
+// Where usher only leads logins to servers, nothing keeps root's rights.
+func TestWithoutLocalProgramsThereIsNoHelper(t *testing.T) {
+	for config, want := range map[string]int{"": 0, "[local]\nimap = [\"/bin/cat\"]\n": 1} {
+		p := start(t, setup{config: quick + config})
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.process.Process.Pid))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no threads of usher: %v", err)
+		}
+		children := 0
+		for _, f := range files {
+			text, _ := os.ReadFile(f) // a thread may have ended
+			children += len(strings.Fields(string(text)))
+		}
+		if children != want {
+			t.Errorf("with %q usher has %d children, want %d", config, children, want)
+		}
+	}
+}
