@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -19,20 +20,27 @@ type machine struct {
 	t     testing.TB
 	dir   string // everybody may enter it
 	homes string
+	base  int // the uid of user 0
 }
 
 // lowest is the first uid of these tests' users, and of no others that run at the same
-// time. They are not in /etc/passwd.
-var lowest = 100000 + os.Getpid()%10000*20
+// time. They are not in /etc/passwd. Each machine has usersEach of them.
+var lowest = 100000 + os.Getpid()%10000*500
 
-// newMachine makes one. Only root can serve others.
-func newMachine(t testing.TB) *machine {
+const usersEach = 20
+
+// machines are how many there have been.
+var machines atomic.Int64
+
+// newMachine makes one, for a test that may run beside others. Only root can serve others.
+func newMachine(t *testing.T) *machine {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can start programs as others")
 	}
+	t.Parallel()
 	dir := t.TempDir()
-	m := &machine{t: t, dir: dir, homes: filepath.Join(dir, "homes")}
+	m := &machine{t: t, dir: dir, homes: filepath.Join(dir, "homes"), base: lowest + usersEach*int(machines.Add(1))}
 	open(t, dir)
 	if err := os.Mkdir(m.homes, 0o755); err != nil {
 		t.Fatal(err)
@@ -119,7 +127,7 @@ func (m *machine) home(n int) string {
 		if err := os.Mkdir(path, 0o700); err != nil {
 			m.t.Fatal(err)
 		}
-		m.give(path, lowest+n)
+		m.give(path, m.base+n)
 	}
 	m.deliver(home, n, subject(m.user(n), "here"))
 	return home
@@ -137,7 +145,7 @@ func (m *machine) deliver(home string, n int, about string) {
 	m.t.Helper()
 	file := filepath.Join(home, "Maildir/tmp/1."+strconv.Itoa(len(about))+strings.Map(letters, about)+".test")
 	write(m.t, file, "Subject: "+about+"\n\nhello\n")
-	m.give(file, lowest+n)
+	m.give(file, m.base+n)
 	if err := os.Rename(file, strings.Replace(file, "/tmp/1.", "/new/1.", 1)); err != nil {
 		m.t.Fatal(err)
 	}
@@ -156,7 +164,7 @@ func (m *machine) user(n int) string { return fmt.Sprintf("user%d@example.org", 
 // pairs.
 func (m *machine) account(n int, more ...string) account {
 	a := account{
-		"user": m.user(n), "password": "{PLAIN}" + annSecret, "uid": strconv.Itoa(lowest + n), "gid": strconv.Itoa(lowest + n),
+		"user": m.user(n), "password": "{PLAIN}" + annSecret, "uid": strconv.Itoa(m.base + n), "gid": strconv.Itoa(m.base + n),
 		"home": filepath.Join(m.homes, fmt.Sprint("user", n)),
 	}
 	for i := 0; i < len(more); i += 2 {
@@ -198,7 +206,7 @@ func (m *machine) processes(n int) (list []process) {
 			name, value, _ := strings.Cut(line, ":")
 			p.status[name] = strings.Join(strings.Fields(value), " ")
 		}
-		if slices.Contains(strings.Fields(p.status["Uid"]), strconv.Itoa(lowest+n)) {
+		if slices.Contains(strings.Fields(p.status["Uid"]), strconv.Itoa(m.base+n)) {
 			p.pid, _ = strconv.Atoi(p.status["Pid"])
 			list = append(list, p)
 		}
@@ -215,7 +223,7 @@ func (m *machine) gone(p *proxy, n int) {
 // isUser holds a process to its user, and to nothing that usher has.
 func (m *machine) isUser(one process, n int) {
 	m.t.Helper()
-	uid := strconv.Itoa(lowest + n)
+	uid := strconv.Itoa(m.base + n)
 	all := strings.Join([]string{uid, uid, uid, uid}, " ")
 	for name, want := range map[string]string{
 		"Uid": all, "Gid": all, "Groups": uid, "NoNewPrivs": "1",

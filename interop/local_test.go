@@ -169,7 +169,7 @@ func TestOwnersWhoAreNotServed(t *testing.T) {
 	for _, n := range []int{1, 2, 3, 4} {
 		m.home(n)
 	}
-	m.give(filepath.Join(m.homes, "user3"), lowest+4)
+	m.give(filepath.Join(m.homes, "user3"), m.base+4)
 	if err := os.Rename(filepath.Join(m.homes, "user4"), filepath.Join(m.homes, "moved")); err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestSeveralProgramsServeSideBySide(t *testing.T) {
 			p.says("user=" + m.user(n) + " target=" + program + protocol)
 		}
 	}
-	if out := p.command("explain", m.user(3)); !strings.Contains(out, "to local, program courier") || !strings.Contains(out, fmt.Sprintf("uid %d, gid %d", lowest+3, lowest+3)) {
+	if out := p.command("explain", m.user(3)); !strings.Contains(out, "to local, program courier") || !strings.Contains(out, fmt.Sprintf("uid %d, gid %d", m.base+3, m.base+3)) {
 		t.Errorf("usher explain says %s", out)
 	}
 	if out := p.command("explain", m.user(4)); !strings.Contains(out, "which is this machine") {
@@ -341,7 +341,7 @@ func TestDovecot24IsToldByAnOption(t *testing.T) {
 func TestAUserOfTheSystemHasItsGroups(t *testing.T) {
 	m := newMachine(t)
 	name := fmt.Sprintf("ush%d", os.Getpid())
-	uid := lowest + 1
+	uid := m.base + 1
 	output(t, exec.Command("groupadd", "--gid", fmt.Sprint(uid), name))
 	t.Cleanup(func() { _ = exec.Command("groupdel", name).Run() })
 	output(t, exec.Command("groupadd", "--gid", fmt.Sprint(uid+10), name+"s"))
@@ -377,4 +377,23 @@ func TestProgramsHaveALimit(t *testing.T) {
 	_ = first.Close()
 	m.gone(p, 1)
 	p.eventually("the place is free", func() bool { return isOK(second.login(m.user(1), annSecret)) })
+}
+
+// Where usher only leads logins to servers, nothing keeps root's rights.
+func TestWithoutLocalProgramsThereIsNoHelper(t *testing.T) {
+	for config, want := range map[string]int{"": 0, "[local]\nimap = [\"/bin/cat\"]\n": 1} {
+		p := start(t, setup{config: quick + config})
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", p.process.Process.Pid))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no threads of usher: %v", err)
+		}
+		children := 0
+		for _, f := range files {
+			text, _ := os.ReadFile(f) // a thread may have ended
+			children += len(strings.Fields(string(text)))
+		}
+		if children != want {
+			t.Errorf("with %q usher has %d children, want %d", config, children, want)
+		}
+	}
 }

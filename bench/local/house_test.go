@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -95,20 +96,25 @@ func (h *house) measure(t *testing.T, n int) cost {
 	var took time.Duration
 	for range n {
 		took += h.login(t)
-		h.rest(len(all))
+		rest(all[len(all)-1])
 	}
 	return cost{micros(spent(t, all)-before) / float64(n), micros(took) / float64(n)}
 }
 
-// rest waits until the program has ended: it counts, and is in nobody's way any more, as
-// where it is started by hand.
-func (h *house) rest(processes int) {
-	for range 1000 {
-		if len(below(h.cmd.Process.Pid)) < processes {
+// rest waits until the helper's worker has no program any more: it counts, and is in
+// nobody's way, as where it is started by hand.
+func rest(worker int) {
+	for range 200 {
+		time.Sleep(5 * time.Millisecond)
+		if files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", worker)); !slices.ContainsFunc(files, hasText) {
 			return
 		}
-		time.Sleep(time.Millisecond)
 	}
+}
+
+func hasText(file string) bool {
+	text, _ := os.ReadFile(file)
+	return len(text) > 0
 }
 
 // login returns how long it took from LOGIN to its answer.

@@ -54,7 +54,7 @@ func TestLocalLogins(t *testing.T) {
 	need.Program(t, "dovecot")
 	rounds, n := 1, 5
 	if *full {
-		rounds, n = 9, 300
+		rounds, n = 5, 200
 	}
 	s := newSite(t)
 	contests := []*contest{
