@@ -272,8 +272,6 @@ func (h *house) copy(from, to string) {
 	h.must(err, os.WriteFile(to, text, 0o600), os.Chown(to, nobody, nobody))
 }
 
-const nobody = 65534
-
 // start runs one node, until the test ends.
 func (h *house) start(node, text string) {
 	dir := filepath.Join(h.dir, node)

@@ -56,14 +56,30 @@ func TestEachDialectIsToldInItsOwnWords(t *testing.T) {
 		{"Dovecot, a folder", local.Command{Words: []string{"/imap"}, Speaks: route.Dovecot}, "./Mail", "USER=ann@example.org HOME=/home/ann IP=192.0.2.7 LOCAL_IP=fe80::1 MAIL=maildir:~/Mail", ""},
 		{"Dovecot, its own form", local.Command{Words: []string{"/imap"}, Speaks: route.Dovecot}, "mdbox:/var/m:INDEX=/i", "USER=ann@example.org HOME=/home/ann IP=192.0.2.7 LOCAL_IP=fe80::1 MAIL=mdbox:/var/m:INDEX=/i", ""},
 		{"Dovecot 2.4", local.Command{Words: []string{"/imap", "-o", "mail_path={mail}"}, Speaks: route.Dovecot}, "/m", "USER=ann@example.org HOME=/home/ann IP=192.0.2.7 LOCAL_IP=fe80::1", "mail_path=/m"},
-		{"Courier's imapd", local.Command{Protocol: "imap", Words: []string{"/imapd"}, Speaks: route.Courier}, "",
-			"AUTHENTICATED=ann@example.org USER=ann@example.org HOME=/home/ann " + addrs + " MAILDIRQUOTA=1000S OPTIONS=sharedgroup=staff IMAPLOGINTAG=L PROTOCOL=IMAP IMAP_TLS=1", "Maildir"},
-		{"Courier's pop3d", local.Command{Protocol: "pop3", Words: []string{"/pop3d"}, Speaks: route.Courier, Maildir: "Mail"}, "",
-			"AUTHENTICATED=ann@example.org USER=ann@example.org HOME=/home/ann " + addrs + " MAILDIRQUOTA=1000S OPTIONS=sharedgroup=staff PROTOCOL=POP3 POP3_TLS=1 UTF8=0", "Mail"},
-		{"Courier, Dovecot's form", local.Command{Protocol: "pop3", Words: []string{"/pop3d"}, Speaks: route.Courier}, "maildir:~/M:INDEX=/i",
-			"AUTHENTICATED=ann@example.org USER=ann@example.org HOME=/home/ann " + addrs + " MAILDIRQUOTA=1000S OPTIONS=sharedgroup=staff PROTOCOL=POP3 POP3_TLS=1 UTF8=0", "M"},
-		{"others", local.Command{Protocol: "imap", Words: []string{"/x", "-q", "u={user},n={name},{domain}", "{{ {team}{none}"}, Speaks: route.Preauth}, "",
-			"USER=ann@example.org LOGNAME=ann@example.org HOME=/home/ann IP=192.0.2.7 LOCAL_IP=fe80::1 " + addrs + " PROTOCOL=IMAP SESSION_ID=0123456789ABC SESSION_TLS=1", "u=ann@example.org,n=ann,example.org { blue"},
+		{
+			"Courier's imapd",
+			local.Command{Protocol: "imap", Words: []string{"/imapd"}, Speaks: route.Courier},
+			"",
+			"AUTHENTICATED=ann@example.org USER=ann@example.org HOME=/home/ann " + addrs + " MAILDIRQUOTA=1000S OPTIONS=sharedgroup=staff IMAPLOGINTAG=L PROTOCOL=IMAP IMAP_TLS=1", "Maildir",
+		},
+		{
+			"Courier's pop3d",
+			local.Command{Protocol: "pop3", Words: []string{"/pop3d"}, Speaks: route.Courier, Maildir: "Mail"},
+			"",
+			"AUTHENTICATED=ann@example.org USER=ann@example.org HOME=/home/ann " + addrs + " MAILDIRQUOTA=1000S OPTIONS=sharedgroup=staff PROTOCOL=POP3 POP3_TLS=1 UTF8=0", "Mail",
+		},
+		{
+			"Courier, Dovecot's form",
+			local.Command{Protocol: "pop3", Words: []string{"/pop3d"}, Speaks: route.Courier},
+			"maildir:~/M:INDEX=/i",
+			"AUTHENTICATED=ann@example.org USER=ann@example.org HOME=/home/ann " + addrs + " MAILDIRQUOTA=1000S OPTIONS=sharedgroup=staff PROTOCOL=POP3 POP3_TLS=1 UTF8=0", "M",
+		},
+		{
+			"others",
+			local.Command{Protocol: "imap", Words: []string{"/x", "-q", "u={user},n={name},{domain}", "{{ {team}{none}"}, Speaks: route.Preauth},
+			"",
+			"USER=ann@example.org LOGNAME=ann@example.org HOME=/home/ann IP=192.0.2.7 LOCAL_IP=fe80::1 " + addrs + " PROTOCOL=IMAP SESSION_ID=0123456789ABC SESSION_TLS=1", "u=ann@example.org,n=ann,example.org { blue",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := ann()

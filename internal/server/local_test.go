@@ -88,7 +88,9 @@ func TestProxyingCanBeSwitchedOffByTheEnvironment(t *testing.T) {
 	dir := mailPrograms(t)
 	text := imapOnly + "[local]\nimap = ['" + dir + "/imap']\nspeaks = 'preauth'\n"
 	for _, c := range []struct{ value, stays, said string }{
-		{"", "", ""}, {"1", "", ""}, {"0", "IMAP_PROXY=0", "IMAP_PROXY=0 in the environment: no imap login leaves this machine"},
+		{"", "", ""},
+		{"1", "", ""},
+		{"0", "IMAP_PROXY=0", "IMAP_PROXY=0 in the environment: no imap login leaves this machine"},
 		{"yes", "", `IMAP_PROXY is "yes": set it to 0 or 1`},
 	} {
 		t.Setenv("IMAP_PROXY", c.value)
