@@ -66,7 +66,7 @@ func (s *sockets) join(b *testing.B, e Engine, id uint64, version uint16, talk i
 	p := Pair{ID: id, Client: Leg{Conn: s.near[client]}, Server: Leg{Conn: s.near[server]}}
 	var far net.Conn = s.far[client]
 	if version != 0 {
-		p.Client.TLS = tls.Server(NewSocket(s.near[client]), serverConfig(version))
+		p.Client.TLS = Server(s.near[client], serverConfig(version))
 		t := tls.Client(far, clientConfig(version))
 		shaken := make(chan error, 1)
 		go func() { shaken <- p.Client.TLS.Handshake() }()

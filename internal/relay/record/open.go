@@ -171,9 +171,7 @@ func (c *Conn) message(kind byte, body []byte, last bool) error {
 		return fault(unexpectedMessage, "a message behind KeyUpdate")
 	case kind == msgKeyUpdate:
 		c.in.next(c.suite)
-		if body[0] == 1 { // update_requested: RFC 8446 §4.6.3
-			c.due = c.update(c.due)
-		}
+		c.owes = c.owes || body[0] == 1 // update_requested: RFC 8446 §4.6.3
 		return nil
 	case kind == msgNewSessionTicket && !c.server: // the session is not resumed from here
 		return checkTicket(body)

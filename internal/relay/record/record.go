@@ -70,9 +70,9 @@ func (Half) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "(TLS keys)")
 type Conn struct {
 	suite   *suite
 	in, out half
-	due     []byte // records that we owe the peer: see Due
 	part    []byte // of a handshake message that has begun
 	useless uint8  // records since the last with data
+	owes    bool   // the peer is to be told of a new key: see Due
 	server  bool
 }
 
@@ -95,7 +95,7 @@ func New(k Keys) (*Conn, error) {
 // Keys gives the connection away: it must not be used here any more. ok is false in
 // the middle of a handshake message, or while something is Due: then it stays.
 func (c *Conn) Keys() (k Keys, ok bool) {
-	if len(c.part) > 0 || len(c.due) > 0 {
+	if !c.Rests() {
 		return Keys{}, false
 	}
 	k = Keys{Suite: c.suite.id, Server: c.server, In: c.in.get(c.suite), Out: c.out.get(c.suite)}
@@ -116,12 +116,18 @@ func (c *Conn) Cool() { c.in.cipher, c.out.cipher = nil, nil }
 // Warm tells whether there is anything for Cool to drop.
 func (c *Conn) Warm() bool { return c.in.cipher != nil || c.out.cipher != nil }
 
-// Within tells whether the peer has begun a handshake message and not ended it.
-func (c *Conn) Within() bool { return len(c.part) > 0 }
+// Rests tells whether Keys would give the connection away.
+func (c *Conn) Rests() bool { return len(c.part) == 0 && !c.owes }
 
-// Due takes the records that the peer must be sent before any others; nil: none.
-func (c *Conn) Due() []byte {
-	due := c.due
-	c.due = nil
-	return due
+// Due appends the record that the peer must be sent before any other, if there is one:
+// our new key, if it has asked for that (RFC 8446 §4.6.3). One answers several questions.
+func (c *Conn) Due(dst []byte) []byte {
+	if !c.owes {
+		return dst
+	}
+	c.owes = false
+	return c.update(dst)
 }
+
+// Owes tells whether anything is Due.
+func (c *Conn) Owes() bool { return c.owes }

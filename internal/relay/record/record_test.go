@@ -176,7 +176,7 @@ func TestNewKeysBeginBeforeTheOldOnesAreWornOut(t *testing.T) {
 		if got, err := openAll(server, sealed); err != nil || len(got) != 2*MaxPlain {
 			t.Errorf("%d bytes came, %v", len(got), err)
 		}
-		if server.Due() != nil {
+		if server.Owes() {
 			t.Error("an answer is due that nobody has asked for")
 		}
 	})
@@ -192,7 +192,7 @@ func TestAKeyUpdateIsAnsweredBeforeAllElse(t *testing.T) {
 		if _, ok := server.Keys(); ok {
 			t.Error("it moves though it owes an answer")
 		}
-		sealed := server.Seal(server.Due(), []byte("hello"))
+		sealed := server.Seal(server.Due(nil), []byte("hello"))
 		if got, err := openAll(client, sealed); err != nil || string(got) != "hello" {
 			t.Errorf("%q, %v", got, err)
 		}
@@ -207,10 +207,10 @@ func TestAMessageThatHasBegunDoesNotMove(t *testing.T) {
 	if _, err := openAll(server, client.seal(nil, typeHandshake, []byte{msgKeyUpdate, 0, 0})); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok := server.Keys(); ok || !server.Within() {
+	if _, ok := server.Keys(); ok || server.Rests() {
 		t.Error("it moves in the middle of a message")
 	}
-	if _, err := openAll(server, client.seal(nil, typeHandshake, []byte{1, 0})); err != nil || server.Within() {
+	if _, err := openAll(server, client.seal(nil, typeHandshake, []byte{1, 0})); err != nil || !server.Rests() {
 		t.Error("the rest of the message ends it not")
 	}
 }
