@@ -54,6 +54,15 @@ type Pair struct {
 	MidLine bool // the last thing that the client was sent did not end a line
 }
 
+// Wipe overwrites the keys of a pair that has gone elsewhere.
+func (p *Pair) Wipe() {
+	for _, l := range []Leg{p.Client, p.Server} {
+		if l.Keys != nil {
+			l.Keys.Wipe()
+		}
+	}
+}
+
 // Ending says why a pair ended, as it stands in the log.
 type Ending string
 
