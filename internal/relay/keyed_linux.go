@@ -10,7 +10,7 @@ import (
 
 // keyed is a side under TLS 1.3 without crypto/tls.
 type keyed struct {
-	*record.Conn
+	record.Conn
 	part []byte // a record that has come in part
 	warm bool   // it is known to the loop's warmth
 }
@@ -19,11 +19,8 @@ func newKeyed(k record.Keys, ahead []byte) (*keyed, error) {
 	if len(ahead) > chunks/2 {
 		return nil, fmt.Errorf("%d bytes of TLS are ahead: more than one record", len(ahead))
 	}
-	c, err := record.New(k)
-	if err != nil {
-		return nil, err
-	}
-	return &keyed{Conn: c, part: ahead}, nil
+	c := &keyed{part: ahead}
+	return c, c.Begin(k)
 }
 
 // read reads what the side says, decrypted, into b; raw is lent, for what comes from the

@@ -73,6 +73,7 @@ func (s *sockets) join(b *testing.B, e Engine, id uint64, version uint16, talk i
 		if err := errors.Join(t.Handshake(), <-shaken); err != nil {
 			b.Fatal(err)
 		}
+		greet(b, p.Client.TLS, t)
 		far = t
 	}
 	s.near = [2]*net.TCPConn{}
@@ -80,6 +81,18 @@ func (s *sockets) join(b *testing.B, e Engine, id uint64, version uint16, talk i
 	go func() { _, _ = far.Write(make([]byte, talk)) }()
 	if _, err := io.CopyN(io.Discard, s.far[server], int64(talk)); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// greet has both sides say something, as they do before a login.
+func greet(t testing.TB, near, far *tls.Conn) {
+	t.Helper()
+	for _, way := range [][2]*tls.Conn{{near, far}, {far, near}} {
+		said := make(chan error, 1)
+		go func() { _, err := way[0].Write([]byte("hello")); said <- err }()
+		if _, err := io.ReadFull(way[1], make([]byte, 5)); errors.Join(err, <-said) != nil {
+			t.Fatal("the peers cannot greet each other")
+		}
 	}
 }
 

@@ -76,20 +76,26 @@ type Conn struct {
 	server  bool
 }
 
-// New goes on with a connection. It takes the keys over, and wipes them.
-func New(k Keys) (*Conn, error) {
+// Begin goes on with a connection. It takes the keys over, and wipes them.
+func (c *Conn) Begin(k Keys) error {
 	s := suiteOf(k.Suite)
 	switch {
 	case s == nil:
-		return nil, fmt.Errorf("there is no TLS 1.3 suite %#04x", k.Suite)
+		return fmt.Errorf("there is no TLS 1.3 suite %#04x", k.Suite)
 	case len(k.In.Secret) != s.hash.Size() || len(k.Out.Secret) != s.hash.Size():
-		return nil, errors.New("a traffic secret of the wrong length")
+		return errors.New("a traffic secret of the wrong length")
 	}
-	c := &Conn{suite: s, server: k.Server}
+	*c = Conn{suite: s, server: k.Server}
 	c.in.set(k.In)
 	c.out.set(k.Out)
 	k.Wipe()
-	return c, nil
+	return nil
+}
+
+// New returns a connection that was begun.
+func New(k Keys) (*Conn, error) {
+	c := new(Conn)
+	return c, c.Begin(k)
 }
 
 // Keys gives the connection away: it must not be used here any more. ok is false in
