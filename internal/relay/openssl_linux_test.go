@@ -114,8 +114,8 @@ func (w witness) converse(far net.Conn) {
 			w.program.say([]string{"K", "k", "K"}[i/4]) // KeyUpdate, with a request and without
 			w.program.hears("KEYUPDATE")
 		}
-		w.program.say(fmt.Sprintf("question %d", i))
-		if line, err := in.ReadString('\n'); err != nil || line != fmt.Sprintf("question %d\n", i) {
+		w.program.say(fmt.Sprintf("line %d", i))
+		if line, err := in.ReadString('\n'); err != nil || line != fmt.Sprintf("line %d\n", i) {
 			w.Fatalf("%q, %v", line, err)
 		}
 		fmt.Fprintf(far, "answer %d\n", i)
