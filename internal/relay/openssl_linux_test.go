@@ -112,7 +112,7 @@ func (w witness) converse(far net.Conn) {
 	for i := range 12 {
 		if i%4 == 3 {
 			w.program.say([]string{"K", "k", "K"}[i/4]) // KeyUpdate, with a request and without
-			w.program.hears("KEYUPDATE")
+			w.program.hears(w.program.updated)
 		}
 		w.program.say(fmt.Sprintf("line %d", i))
 		if line, err := in.ReadString('\n'); err != nil || line != fmt.Sprintf("line %d\n", i) {
@@ -143,11 +143,13 @@ type talker struct {
 	in    io.WriteCloser
 	lines chan string
 	cmd   *exec.Cmd
+
+	updated string // what it says when it has changed its keys
 }
 
-func talk(t testing.TB, program string, args ...string) *talker {
+func talk(t testing.TB, updated, program string, args ...string) *talker {
 	t.Helper()
-	w := &talker{t: t, lines: make(chan string, 1000), cmd: exec.Command(program, args...)}
+	w := &talker{t: t, lines: make(chan string, 1000), cmd: exec.Command(program, args...), updated: updated}
 	out, err := w.cmd.StdoutPipe()
 	if err == nil {
 		w.in, err = w.cmd.StdinPipe()
@@ -202,7 +204,7 @@ func sClient(t *testing.T, program string, args ...string) (net.Conn, *talker) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	w := talk(t, program, append([]string{"s_client", "-tls1_3", "-connect", ln.Addr().String()}, args...)...)
+	w := talk(t, "KEYUPDATE", program, append([]string{"s_client", "-tls1_3", "-connect", ln.Addr().String()}, args...)...)
 	nc, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
@@ -224,7 +226,7 @@ func sServer(t *testing.T, program string, args ...string) (net.Conn, *talker) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := talk(t, program, append([]string{"s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-tls1_3", "-cert", file, "-key", file}, args...)...)
+	w := talk(t, "SSL_do_handshake", "stdbuf", append([]string{"-oL", program, "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-tls1_3", "-cert", file, "-key", file}, args...)...)
 	addr := regexp.MustCompile(`127\.0\.0\.1:\d+`).FindString(w.hears("ACCEPT "))
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
