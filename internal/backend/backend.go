@@ -234,7 +234,7 @@ func preface(ctx context.Context, nc net.Conn, text []byte) error {
 
 func (o *Opener) greet(ctx context.Context, c *wire.Conn, s route.Stop) error {
 	if s.TLS == account.TLSImplicit {
-		err := c.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Client(nc, s.ClientConfig()) })
+		err := c.EnterTLS(ctx, s.ClientConfig())
 		if err != nil {
 			return err
 		}

@@ -77,7 +77,7 @@ type Server struct {
 	Grace Duration `toml:"grace" default:"30s"`
 	// After usher upgrade: how long the process that was replaced may keep the
 	// sessions that cannot move, before they are told goodbye. Those are the ones
-	// under TLS.
+	// under TLS 1.2.
 	// Default: "24h".
 	Retire Duration `toml:"retire" default:"24h"`
 }

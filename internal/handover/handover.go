@@ -267,8 +267,8 @@ func (h *Heritage) Take() (all Inventory, err error) {
 	if all.Helper, err = m.helper(); err != nil {
 		return all, err
 	}
-	if m.Format != format {
-		return all, fmt.Errorf("the running usher hands over in format %d, this version takes format %d: restart usher instead", m.Format, format)
+	if m.Format < 1 || m.Format > format {
+		return all, fmt.Errorf("the running usher hands over in format %d, this version takes formats up to %d: restart usher instead", m.Format, format)
 	}
 	all.Sessions = m.Sessions
 	for range m.Ports {

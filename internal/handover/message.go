@@ -13,12 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"usher/internal/relay"
+	"usher/internal/relay/record"
 	"usher/internal/session"
 )
 
-// format is raised when a message changes its meaning: processes of different
-// formats do not hand over to each other. A new field needs no new format.
-const format = 1
+// format is raised when a message changes its meaning: a process takes over from those of
+// its own format and older ones. A new field needs no new format, unless a process that
+// does not know it would do harm, such as to talk in clear to a side under TLS (format 2).
+const format = 2
 
 // A kind is what a message says.
 type kind string
@@ -47,8 +49,32 @@ type message struct {
 	Before   *relay.Stats     `json:"before,omitempty"`
 	MidLine  bool             `json:"midline,omitempty"`
 	Seal     *string          `json:"seal,omitempty"` // in a hello: of the helper that came with it
+	Client   *leg             `json:"client,omitempty"`
+	Server   *leg             `json:"server,omitempty"`
 
 	sockets []int // descriptors that came with it
+}
+
+// leg is what is to be known of a side under TLS.
+type leg struct {
+	Keys  record.Keys `json:"keys"`
+	Ahead []byte      `json:"ahead,omitempty"`
+}
+
+func legOf(l relay.Leg) *leg {
+	if l.Keys == nil {
+		return nil
+	}
+	return &leg{*l.Keys, l.Ahead}
+}
+
+// relayed is the side as an engine takes it.
+func (l *leg) relayed(fd int) relay.Leg {
+	out := relay.Leg{Conn: relay.FromDescriptor(fd)}
+	if l != nil {
+		out.Keys, out.Ahead = &l.Keys, l.Ahead
+	}
+	return out
 }
 
 // maxMessage is how long a message may be: names of accounts are bounded.
@@ -82,6 +108,7 @@ func (c conn) sendWith(m message, socks ...any) error {
 	if err != nil {
 		return err
 	}
+	defer clear(text) // there may be keys in it
 	return withDescriptors(socks, nil, func(fds []int) error {
 		var beside []byte
 		if len(fds) > 0 {
@@ -120,6 +147,7 @@ func (c conn) receive() (message, error) {
 	case err != nil:
 		return message{}, fmt.Errorf("handover: %w", err)
 	}
+	defer clear(text[:n])
 	m := message{sockets: descriptorsIn(beside[:nb])}
 	switch err := json.Unmarshal(text[:n], &m); {
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
@@ -200,7 +228,7 @@ func (m message) helper() (*Helper, error) {
 
 func sessionMessage(s Session) message {
 	p := s.Pair
-	return message{Kind: moving, Session: &s.Session, Idle: p.Idle, Farewell: p.Farewell, Before: &p.Before, MidLine: p.MidLine}
+	return message{Kind: moving, Session: &s.Session, Idle: p.Idle, Farewell: p.Farewell, Before: &p.Before, MidLine: p.MidLine, Client: legOf(p.Client), Server: legOf(p.Server)}
 }
 
 func (m message) session() (Session, error) {
@@ -212,9 +240,8 @@ func (m message) session() (Session, error) {
 		m.drop()
 		return Session{}, err
 	}
-	leg := func(i int) relay.Leg { return relay.Leg{Conn: relay.FromDescriptor(m.sockets[i])} }
 	return Session{Session: *m.Session, Pair: relay.Pair{
-		ID: uint64(m.Session.ID), Client: leg(0), Server: leg(1),
+		ID: uint64(m.Session.ID), Client: m.Client.relayed(m.sockets[0]), Server: m.Server.relayed(m.sockets[1]),
 		Idle: m.Idle, Farewell: m.Farewell, Before: *m.Before, MidLine: m.MidLine,
 	}}, nil
 }

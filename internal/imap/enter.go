@@ -2,9 +2,7 @@ package imap
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"strings"
 
 	"usher/internal/login"
@@ -99,7 +97,7 @@ func (e *entry) startTLS(ctx context.Context) error {
 		return login.Misconfiguration("the server refuses STARTTLS: %.80q", r.text)
 	}
 	e.caps, e.untagged = "", nil // told in clear, they count no more: RFC 9051 §6.2.1
-	return e.conn.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Client(nc, cfg) })
+	return e.conn.EnterTLS(ctx, cfg)
 }
 
 // learn asks for the capabilities if the login depends on them: LOGINDISABLED in

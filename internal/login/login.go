@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"net"
 	"net/netip"
 
 	"usher/internal/account"
@@ -131,7 +130,7 @@ func (c *Client) CanStartTLS() bool { return c.Terms.TLS != nil && c.Conn.TLS() 
 // in clear counts no more, as others may have said it: RFC 9051 §6.2.1, RFC 2595 §4.
 func (c *Client) StartTLS(ctx context.Context) error {
 	c.own, c.forward = nil, nil
-	return c.Conn.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Server(nc, c.Terms.TLS) })
+	return c.Conn.ServeTLS(ctx, c.Terms.TLS)
 }
 
 // A Ticket is what a server must be shown for a client.

@@ -27,8 +27,8 @@ const Awaits = 2 * freshFor
 type Peers struct {
 	// Dial reaches an address.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	// Under makes what TLS goes over of a connection; nil: the connection itself.
-	Under func(net.Conn) net.Conn
+	// Client begins TLS over a connection.
+	Client func(nc net.Conn, cfg *tls.Config, ahead ...byte) *tls.Conn
 
 	node  *Node
 	peers map[string]*peer
@@ -58,7 +58,7 @@ type ready struct {
 
 // Peers returns connections to the other nodes. Open begins to have some ready.
 func (n *Node) Peers(d *net.Dialer) *Peers {
-	p := &Peers{node: n, peers: map[string]*peer{}, Dial: d.DialContext}
+	p := &Peers{node: n, peers: map[string]*peer{}, Dial: d.DialContext, Client: plain}
 	for name, addr := range n.Nodes {
 		if name != n.Name {
 			one := &peer{Peers: p, name: name, addr: addr, tls: n.clientConfig(name), taken: make(chan struct{}, 1)}
@@ -69,6 +69,9 @@ func (n *Node) Peers(d *net.Dialer) *Peers {
 	}
 	return p
 }
+
+// plain is for connections that are not relayed.
+func plain(nc net.Conn, cfg *tls.Config, _ ...byte) *tls.Conn { return tls.Client(nc, cfg) }
 
 // Open has connections stand ready from now on, until Close.
 func (p *Peers) Open() {
@@ -91,8 +94,8 @@ func (p *Peers) Close() {
 	p.all.Wait()
 }
 
-// Visit returns a connection to a node on which the voucher has been sent. It is a
-// *tls.Conn, over what Under has made.
+// Visit returns a connection to a node on which the voucher has been sent. It is one that
+// Client has made.
 func (p *Peers) Visit(ctx context.Context, node string, voucher []byte) (*tls.Conn, error) {
 	one, ok := p.peers[node]
 	if !ok {
@@ -273,12 +276,8 @@ func (p *peer) dial(ctx context.Context) (ready, error) {
 	if err != nil {
 		return ready{}, err
 	}
-	under := raw
-	if p.Under != nil {
-		under = p.Under(raw)
-	}
 	config := p.config()
-	c := tls.Client(under, config)
+	c := p.Client(raw, config)
 	if err := c.HandshakeContext(ctx); err != nil {
 		_ = raw.Close()
 		return ready{}, explain(err)

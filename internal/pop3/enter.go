@@ -2,9 +2,7 @@ package pop3
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
-	"net"
 	"strings"
 
 	"usher/internal/login"
@@ -144,7 +142,7 @@ func (e *entry) startTLS(ctx context.Context) error {
 	if !r.ok {
 		return login.Misconfiguration("the server refuses STLS (%.80q); choose another tls for this backend", r.text)
 	}
-	return e.conn.StartTLS(ctx, func(nc net.Conn) *tls.Conn { return tls.Client(nc, cfg) })
+	return e.conn.EnterTLS(ctx, cfg)
 }
 
 // utf8 passes the client's wish on. A server that does not know it never sends

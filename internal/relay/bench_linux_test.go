@@ -138,9 +138,9 @@ func benchLeg(b *testing.B, ln net.Listener, version int, server bool) Leg {
 	case v == 0:
 		return l
 	case server:
-		l.TLS = tls.Server(NewSocket(c), &tls.Config{Certificates: []tls.Certificate{selfSigned()}, MinVersion: v, MaxVersion: v})
+		l.TLS = Server(c, &tls.Config{Certificates: []tls.Certificate{selfSigned()}, MinVersion: v, MaxVersion: v})
 	default:
-		l.TLS = tls.Client(NewSocket(c), &tls.Config{InsecureSkipVerify: true, MinVersion: v, MaxVersion: v})
+		l.TLS = Client(c, &tls.Config{InsecureSkipVerify: true, MinVersion: v, MaxVersion: v})
 	}
 	if err := l.TLS.Handshake(); err != nil {
 		b.Fatal(err)

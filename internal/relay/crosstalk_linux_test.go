@@ -332,9 +332,9 @@ func newLegQuiet(version uint16, nearServer bool) (near Leg, raw *net.TCPConn, f
 	if version == 0 {
 		return Leg{Conn: a}, b, b
 	}
-	nearTLS, farTLS := tls.Client(NewSocket(a), clientConfig(version)), tls.Server(b, serverConfig(version))
+	nearTLS, farTLS := Client(a, clientConfig(version)), tls.Server(b, serverConfig(version))
 	if nearServer {
-		nearTLS, farTLS = tls.Server(NewSocket(a), serverConfig(version)), tls.Client(b, clientConfig(version))
+		nearTLS, farTLS = Server(a, serverConfig(version)), tls.Client(b, clientConfig(version))
 	}
 	shaken := make(chan error, 1)
 	go func() { shaken <- nearTLS.Handshake() }()

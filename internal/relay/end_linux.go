@@ -12,14 +12,14 @@ func (pr *pair) dismiss(why Ending) {
 	g := &pr.legs[client]
 	if pr.why == "" && pr.farewell != "" && g.rest == nil && !g.midLine && !pr.legs[server].waiting() {
 		pr.why = why
-		if err := g.write([]byte(pr.farewell)); err != nil {
+		if err := g.write([]byte(pr.farewell), pr.loop.sealed); err != nil {
 			pr.end(failed[client])
 			return
 		}
 	}
 	for side := range pr.legs {
 		// Within a line the client hears no TLS goodbye either: what it has is not whole.
-		if g := &pr.legs[side]; g.tls != nil && g.rest == nil && !g.midLine {
+		if g := &pr.legs[side]; !g.plain() && g.rest == nil && !g.midLine {
 			g.closeWrite()
 		}
 	}
@@ -47,6 +47,7 @@ func (pr *pair) close() {
 			pr.disarm(g) // close alone would not do it while somebody else has the socket
 			_ = unix.Close(int(g.fd))
 			pr.settle(g)
+			g.keyed.end(pr.loop)
 			g.fd = -1 // the number is somebody else's from here on
 		}
 	}
@@ -77,20 +78,30 @@ func (pr *pair) atRest() bool {
 	return true
 }
 
-// release takes a plain pair at rest out of its loop. What still waits in its
-// sockets goes with them.
+// release takes a pair at rest out of its loop, unless crypto/tls holds one of its sides.
+// What still waits in its sockets goes with them.
 func (pr *pair) release() (p Pair, done func(Stats), ok bool) {
 	c, s := &pr.legs[client], &pr.legs[server]
-	if c.tls != nil || s.tls != nil || !pr.atRest() {
+	if c.tls != nil || s.tls != nil || !pr.atRest() || !c.keyed.moves() || !s.keyed.moves() {
 		return Pair{}, nil, false
 	}
 	pr.over = true // for what still knows of it
 	pr.loop.forget(pr)
-	pr.disarm(c)
-	pr.disarm(s)
 	return Pair{
 		ID: pr.id, Idle: pr.idle, Farewell: pr.farewell,
-		Client: Leg{Conn: FromDescriptor(int(c.fd))}, Server: Leg{Conn: FromDescriptor(int(s.fd))},
+		Client: pr.give(c), Server: pr.give(s),
 		Before: pr.stats(), MidLine: c.midLine,
 	}, pr.done, true
+}
+
+// give is a side as another engine takes it.
+func (pr *pair) give(g *leg) Leg {
+	pr.disarm(g)
+	l := Leg{Conn: FromDescriptor(int(g.fd))}
+	if k := g.keyed; k != nil {
+		pr.loop.warmth.forget(k)
+		keys, _ := k.Keys() // it moves: release has asked
+		l.Keys, l.Ahead = &keys, k.part
+	}
+	return l
 }

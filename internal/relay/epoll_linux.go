@@ -47,8 +47,9 @@ func (e *Epoll) loop(id uint64) *loop { return e.loops[id%uint64(len(e.loops))] 
 func (e *Epoll) Start(p Pair, done func(Stats)) {
 	l := e.loop(p.ID)
 	pr := &pair{id: p.ID, loop: l, slot: -1, list: none, idle: p.Idle, farewell: p.Farewell, done: done}
-	errClient := pr.legs[client].take(p.Client)
-	errServer := pr.legs[server].take(p.Server)
+	var errClient, errServer error
+	p.Client.Pending, errClient = pr.legs[client].take(p.Client)
+	p.Server.Pending, errServer = pr.legs[server].take(p.Server)
 	told := l.enter(pr, func() {
 		switch pr.moved(); {
 		case errClient != nil:
@@ -89,16 +90,36 @@ func (e *Epoll) Release(id uint64) (p Pair, done func(Stats), ok bool) {
 }
 
 // take gets the descriptor of a leg's socket out of Go's poller, which must not
-// wake for it any more: the duplicate is ours, the original is closed.
-func (g *leg) take(from Leg) error {
+// wake for it any more: the duplicate is ours, the original is closed. It returns what
+// was read from the leg already.
+func (g *leg) take(from Leg) (pending []byte, err error) {
 	fd, err := duplicate(from.Conn)
 	g.fd = int32(fd)
-	_ = from.Conn.Close()
-	if from.TLS != nil && err == nil {
-		g.tls = from.TLS
-		socketOf(from.TLS).engine = g
+	defer func() { _ = from.Conn.Close() }()
+	switch {
+	case err != nil:
+		return nil, err
+	case from.Keys != nil:
+		g.keyed, err = newKeyed(*from.Keys, from.Ahead)
+		return from.Pending, err
+	case from.TLS == nil:
+		return from.Pending, nil
 	}
-	return err
+	return g.takeTLS(from)
+}
+
+// takeTLS goes on without crypto/tls where that can be.
+func (g *leg) takeTLS(from Leg) (pending []byte, err error) {
+	s := socketOf(from.TLS)
+	defer s.forget()
+	keys, decrypted, ok := s.keys(from.TLS)
+	pending = append(from.Pending, decrypted...)
+	if ok {
+		g.keyed, err = newKeyed(keys, s.ahead)
+		return pending, err
+	}
+	g.tls, s.stopped, s.engine = from.TLS, false, g
+	return pending, nil
 }
 
 // duplicate returns another descriptor for a connection, or -1.
@@ -119,7 +140,7 @@ func duplicate(nc net.Conn) (dup int, err error) {
 func socketOf(t *tls.Conn) *Socket {
 	s, ok := t.NetConn().(*Socket)
 	if !ok {
-		panic(fmt.Sprintf("relay: TLS over a %T cannot be relayed by epoll; begin it over NewSocket", t.NetConn()))
+		panic(fmt.Sprintf("relay: TLS over a %T cannot be relayed by epoll; begin it with Server or Client", t.NetConn()))
 	}
 	return s
 }

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"crypto/tls"
 	"testing"
 
 	"usher/internal/relay"
@@ -13,5 +14,5 @@ func TestEpollKeepsItsPromises(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = e.Close() })
-	relaytest.Run(t, func() relay.Engine { return e.Hurry() })
+	relaytest.Run(t, tls.VersionTLS13, func() relay.Engine { return e.Hurry() })
 }

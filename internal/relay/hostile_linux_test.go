@@ -55,9 +55,9 @@ func newLeg(t testing.TB, version uint16, nearServer bool, log io.Writer) (Leg, 
 	l := Leg{Conn: a}
 	var far *tls.Conn
 	if nearServer {
-		l.TLS, far = tls.Server(NewSocket(a), sc), tls.Client(b, cc)
+		l.TLS, far = Server(a, sc), tls.Client(b, cc)
 	} else {
-		l.TLS, far = tls.Client(NewSocket(a), cc), tls.Server(b, sc)
+		l.TLS, far = Client(a, cc), tls.Server(b, sc)
 	}
 	e := make(chan error, 1)
 	go func() { e <- l.TLS.Handshake() }()

@@ -11,7 +11,8 @@ import (
 
 // leg is one side of a pair.
 type leg struct {
-	tls      *tls.Conn // nil: plain
+	tls      *tls.Conn // nil: plain, or keyed
+	keyed    *keyed    // TLS without crypto/tls; nil: plain, or tls
 	rest     *backlog  // nil: all that is due to this side is written
 	received uint64
 	fd       int32
@@ -48,10 +49,13 @@ func (g *leg) owed() int {
 	return len(g.rest.bytes) - g.rest.written
 }
 
+// plain tells whether what is read is what was said.
+func (g *leg) plain() bool { return g.tls == nil && g.keyed == nil }
+
 // heard tells whether a side is read now: while the other takes what it says,
 // and while it takes itself what TLS answers it (RFC 8446 §4.6.3).
 func (g *leg) heard(to *leg) bool {
-	return !g.gone && to.rest == nil && (g.tls == nil || g.owed() < 2*chunks)
+	return !g.gone && to.rest == nil && (g.plain() || g.owed() < 2*chunks)
 }
 
 // wants is what epoll shall wait for.
@@ -70,6 +74,9 @@ func (g *leg) wants(to *leg) uint8 {
 // more now. TLS gets what the socket has by way of raw; as b is longer, it gives all
 // that it can decrypt, and nothing is left in it of which epoll does not know.
 func (g *leg) read(b, raw []byte) (n int, more bool, err error) {
+	if g.keyed != nil {
+		return g.keyed.read(g, b, raw)
+	}
 	if g.tls == nil {
 		n, err = g.readSocket(b[:len(raw)])
 		return n, n == len(raw), err
@@ -88,9 +95,14 @@ func (g *leg) read(b, raw []byte) (n int, more bool, err error) {
 	return n, come == len(raw), err
 }
 
-// write writes to this side. What does not fit is kept.
-func (g *leg) write(b []byte) error {
+// write writes to this side. What does not fit is kept. room is lent, for what TLS makes
+// of it.
+func (g *leg) write(b, room []byte) error {
 	g.midLine = b[len(b)-1] != '\n'
+	if g.keyed != nil {
+		_, err := g.writeSocket(g.keyed.Seal(room[:0], b))
+		return err
+	}
 	if g.tls == nil {
 		_, err := g.writeSocket(b)
 		return err
@@ -179,6 +191,8 @@ func (g *leg) send(b []byte) (sent int, err error) {
 func (g *leg) closeWrite() {
 	switch {
 	case g.shut:
+	case g.keyed != nil:
+		_, _ = g.writeSocket(g.keyed.CloseNotify(nil))
 	case g.tls != nil:
 		_ = g.tls.CloseWrite()
 	default:
@@ -189,7 +203,7 @@ func (g *leg) closeWrite() {
 
 // waiting tells whether more has come from this side than was passed on.
 func (g *leg) waiting() bool {
-	if g.tls != nil && socketOf(g.tls).within() {
+	if g.tls != nil && socketOf(g.tls).follow.within() || g.keyed != nil && len(g.keyed.part) > 0 {
 		return true
 	}
 	n, err := unix.IoctlGetInt(int(g.fd), unix.TIOCINQ)

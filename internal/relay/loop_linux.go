@@ -32,12 +32,14 @@ type loop struct {
 	freed    []int32 // to be free after this batch: events for them may be in it
 	raw      []byte  // lent to whom moves bytes, as clear is
 	clear    []byte  // longer by more than TLS may hold when it is handed over
+	sealed   []byte  // what goes out under TLS
+	warmth   warmth
 }
 
 func newLoop(p patience) (*loop, error) {
 	l := &loop{
 		clock: clock{began: time.Now()}, patience: p, ended: make(chan struct{}),
-		raw: make([]byte, chunks), clear: make([]byte, 2*chunks),
+		raw: make([]byte, chunks), clear: make([]byte, 2*chunks), sealed: make([]byte, 0, 3*chunks),
 	}
 	if err := l.poller.open(); err != nil {
 		return nil, err

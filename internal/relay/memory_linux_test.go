@@ -66,13 +66,14 @@ func (s *sockets) join(b *testing.B, e Engine, id uint64, version uint16, talk i
 	p := Pair{ID: id, Client: Leg{Conn: s.near[client]}, Server: Leg{Conn: s.near[server]}}
 	var far net.Conn = s.far[client]
 	if version != 0 {
-		p.Client.TLS = tls.Server(NewSocket(s.near[client]), serverConfig(version))
+		p.Client.TLS = Server(s.near[client], serverConfig(version))
 		t := tls.Client(far, clientConfig(version))
 		shaken := make(chan error, 1)
 		go func() { shaken <- p.Client.TLS.Handshake() }()
 		if err := errors.Join(t.Handshake(), <-shaken); err != nil {
 			b.Fatal(err)
 		}
+		greet(b, p.Client.TLS, t)
 		far = t
 	}
 	s.near = [2]*net.TCPConn{}
@@ -80,6 +81,18 @@ func (s *sockets) join(b *testing.B, e Engine, id uint64, version uint16, talk i
 	go func() { _, _ = far.Write(make([]byte, talk)) }()
 	if _, err := io.CopyN(io.Discard, s.far[server], int64(talk)); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// greet has both sides say something, as they do before a login.
+func greet(t testing.TB, near, far *tls.Conn) {
+	t.Helper()
+	for _, way := range [][2]*tls.Conn{{near, far}, {far, near}} {
+		said := make(chan error, 1)
+		go func() { _, err := way[0].Write([]byte("hello")); said <- err }()
+		if _, err := io.ReadFull(way[1], make([]byte, 5)); errors.Join(err, <-said) != nil {
+			t.Fatal("the peers cannot greet each other")
+		}
 	}
 }
 

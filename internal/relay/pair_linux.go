@@ -74,12 +74,13 @@ func (pr *pair) move(side int) {
 // more now.
 func (pr *pair) step(side int) bool {
 	g, to := &pr.legs[side], &pr.legs[1-side]
-	if g.bulk && g.tls == nil && to.tls == nil {
+	if g.bulk && g.plain() && to.plain() {
 		if n, ok := pr.flood(side); n > 0 || !ok {
 			return ok
 		}
 	}
 	n, more, err := g.read(pr.loop.clear, pr.loop.raw)
+	pr.loop.warmth.note(g.keyed)
 	if n > 0 && !pr.pass(side, pr.loop.clear[:n]) {
 		return false
 	}
@@ -120,7 +121,7 @@ func (pr *pair) saidAll(side int) {
 		pr.linger(side)
 	}
 	over := g.gone && from.rest == nil
-	if !over || g.tls != nil { // the end of a pair closes its sockets anyway
+	if !over || !g.plain() { // the end of a pair closes its sockets anyway
 		g.closeWrite()
 	}
 	if over {
@@ -146,9 +147,11 @@ func (pr *pair) linger(side int) {
 func (pr *pair) pass(from int, b []byte) bool {
 	pr.legs[from].received += uint64(len(b))
 	pr.moved()
-	if err := pr.legs[1-from].write(b); err != nil {
+	to := &pr.legs[1-from]
+	if err := to.write(b, pr.loop.sealed); err != nil {
 		pr.end(failed[1-from])
 	}
+	pr.loop.warmth.note(to.keyed)
 	return !pr.over
 }
 

@@ -14,7 +14,7 @@ type parking struct {
 
 // release takes the pair out of its pumps' hands, if it is plain and at rest.
 func (r *running) release() bool {
-	if r.given.Client.TLS != nil || r.given.Server.TLS != nil || r.ended.Load() != nil {
+	if !r.given.Client.plain() || !r.given.Server.plain() || r.ended.Load() != nil {
 		return false
 	}
 	p := &parking{parked: make(chan struct{}, 2), verdict: make(chan struct{})}

@@ -13,25 +13,33 @@
 //     whole line and has been sent.
 //
 // A plain pair at rest in Epoll is about 200 bytes, an entry in a map and what the
-// caller's done holds. An encrypted leg keeps more, in crypto/tls, and nobody can
-// take it back: the keys and the state of both directions, the room of the
-// handshake's messages (together 5 KB under TLS 1.2, 8 KB under 1.3) and the room of
+// caller's done holds. A leg under TLS 1.3 has its keys and numbers besides (package
+// record), and moves to another process as a plain one does. A leg under TLS 1.2 keeps
+// more, in crypto/tls, and nobody can take it back: the keys and the state of both
+// directions and the room of the handshake's messages (together 5 KB), and the room of
 // the longest record that has come, as a record is decrypted where it was read: 18 KB
-// more once a peer has said 16 KB in one breath. What is said to a peer pins nothing.
+// more once a peer has said 16 KB in one breath.
 package relay
 
 import (
 	"crypto/tls"
 	"net"
 	"time"
+
+	"usher/internal/relay/record"
 )
 
 // A Leg is one side of a logged-in session.
 type Leg struct {
-	Conn    net.Conn  // the socket
-	TLS     *tls.Conn // over Conn, if the leg is encrypted
-	Pending []byte    // read from this leg before Start, due to the other
+	Conn    net.Conn     // the socket
+	TLS     *tls.Conn    // over Conn, if the leg is encrypted and was never relayed: by Server or Client
+	Keys    *record.Keys // of TLS over Conn, if the leg is encrypted and was relayed before
+	Ahead   []byte       // read from Conn, and not decrypted yet; with Keys only
+	Pending []byte       // read from this leg before Start, due to the other
 }
+
+// plain tells whether the leg is not encrypted.
+func (l Leg) plain() bool { return l.TLS == nil && l.Keys == nil }
 
 // A Pair is a logged-in session: what comes from one leg goes to the other.
 type Pair struct {
@@ -44,6 +52,15 @@ type Pair struct {
 	// then. Zero: nothing.
 	Before  Stats
 	MidLine bool // the last thing that the client was sent did not end a line
+}
+
+// Wipe overwrites the keys of a pair that has gone elsewhere.
+func (p *Pair) Wipe() {
+	for _, l := range []Leg{p.Client, p.Server} {
+		if l.Keys != nil {
+			l.Keys.Wipe()
+		}
+	}
 }
 
 // Ending says why a pair ended, as it stands in the log.
@@ -77,10 +94,10 @@ type Engine interface {
 	Start(p Pair, done func(Stats))
 	// Kick ends a pair for the given reason. It returns false if there is none.
 	Kick(id uint64, why Ending) bool
-	// Release gives a pair back that is plain and at rest: all that was read is
-	// written, and neither side has left. Start takes it again, in this engine or in
-	// another process. done is what Start got, and has not been called. ok is false if
-	// there is no such pair, if it is not at rest, or if a leg is encrypted; then
-	// nothing has changed.
+	// Release gives a pair back that is at rest: all that was read is written, and
+	// neither side has left. Start takes it again, in this engine or in another process.
+	// done is what Start got, and has not been called. ok is false if there is no such
+	// pair, if it is not at rest, or if crypto/tls holds a leg of it; then nothing has
+	// changed.
 	Release(id uint64) (p Pair, done func(Stats), ok bool)
 }

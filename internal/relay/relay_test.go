@@ -12,5 +12,5 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestGoroutinesKeepTheirPromises(t *testing.T) {
-	relaytest.Run(t, func() relay.Engine { return relay.NewGoroutines().Hurry() })
+	relaytest.Run(t, 0, func() relay.Engine { return relay.NewGoroutines().Hurry() })
 }

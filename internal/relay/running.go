@@ -48,8 +48,11 @@ type end struct {
 
 func newEnd(l Leg, left, failed Ending) *end {
 	e := &end{Conn: l.Conn, socket: l.Conn, pending: l.Pending, left: left, failed: failed}
-	if l.TLS != nil {
+	switch {
+	case l.TLS != nil:
 		e.Conn = l.TLS
+	case l.Keys != nil:
+		e.Conn = newKeyedConn(l)
 	}
 	return e
 }

@@ -6,81 +6,126 @@ import (
 	"net"
 )
 
-// A Socket is the connection under a tls.Conn. It is an ordinary blocking one
-// until an engine that never blocks takes it over: then that engine writes, and what
-// can be read is what it has brought. What was read of the connection before there
-// was a Socket is brought, too.
+// A Socket is the connection under a tls.Conn. It is an ordinary blocking one until an
+// engine takes it over, and brings crypto/tls one whole record at a time: so crypto/tls
+// never holds a part of one, nor the beginning of the next, and how many records have
+// come and gone is known. What was read of the connection before there was a Socket is
+// brought, too.
 //
-// A long record that was brought is read to its end and not beyond. crypto/tls keeps
-// the room that it has once needed for as long as the connection lives: 18 KB for the
-// longest record, but twice as much if the next one has begun in it.
+// With the secrets that crypto/tls tells it a connection of TLS 1.3 is known whole: an
+// engine may go on with it without crypto/tls. See keys.go, where Sockets are made: a
+// leg without one can be relayed by Goroutines only.
+//
+// Where an engine goes on with crypto/tls, that engine writes, and what can be read is
+// what it has brought.
 type Socket struct {
 	net.Conn
 	engine interface { // nil: blocking
 		writeSocket(b []byte) (int, error)
 	}
-	brought []byte
-	behind  error   // what is read when all that was brought is read
-	header  [5]byte // of the record that is being read: its type, its version, its length
-	have    uint8   // bytes of the header
-	left    int32   // bytes of the record behind its header
-}
+	brought []byte // by the engine
+	behind  error  // what is read when all that was brought is read
+	follow  follower
 
-// NewSocket returns a Socket over a connection, to be given to tls.Server or
-// tls.Client. Without it a leg can be relayed by Goroutines only. ahead was read
-// already, and belongs to the handshake.
-func NewSocket(nc net.Conn, ahead ...byte) *Socket { return &Socket{Conn: nc, brought: ahead} }
+	ahead   []byte // read from Conn, and not brought to crypto/tls
+	left    int    // of ahead: the record that is being brought
+	stopped bool   // no more is brought to crypto/tls
+
+	server  bool // we are the side that was called
+	secrets secrets
+	in, out lastRecord
+}
 
 // Read implements net.Conn.
 func (s *Socket) Read(b []byte) (n int, err error) {
 	switch {
-	case s.engine == nil && len(s.brought) == 0:
-		n, err = s.Conn.Read(b)
-	case len(s.brought) == 0:
-		return 0, s.behind
-	default:
-		n = copy(b[:min(len(b), s.most())], s.brought)
-		s.brought = s.brought[n:]
+	case s.left == 0 && s.engine != nil && len(s.ahead) == 0:
+		return s.readBrought(b)
+	case s.left == 0 && s.stopped:
+		return 0, errAgain
 	}
-	s.follow(b[:n])
-	return n, err
-}
-
-// most is how much may be read at once: the rest of a record, or where one begins
-// many short ones or the first of a long one.
-func (s *Socket) most() int {
-	if s.left > 0 {
-		return int(s.left)
-	}
-	return 1 << 10
-}
-
-// follow notes where records end.
-func (s *Socket) follow(b []byte) {
-	for len(b) > 0 {
-		if s.left == 0 {
-			n := copy(s.header[s.have:], b)
-			s.have += uint8(n)
-			b = b[n:]
-			if int(s.have) < len(s.header) {
-				return
-			}
-			s.have, s.left = 0, int32(binary.BigEndian.Uint16(s.header[3:]))
+	for s.left == 0 {
+		if s.left = s.whole(); s.left > 0 {
+			break
 		}
-		n := min(len(b), int(s.left))
-		s.left -= int32(n)
-		b = b[n:]
+		if s.engine != nil { // what is there is the beginning of what will be brought
+			s.brought, s.ahead = append(s.ahead, s.brought...), nil
+			return s.readBrought(b)
+		}
+		if err := s.fetch(); err != nil {
+			return 0, err
+		}
 	}
+	n = copy(b[:min(len(b), s.left)], s.ahead)
+	s.ahead = s.ahead[n:]
+	if s.left -= n; len(s.ahead) == 0 {
+		s.ahead = nil
+	}
+	return n, nil
 }
 
-// within tells whether a record has come in part.
-func (s *Socket) within() bool { return s.have > 0 || s.left > 0 }
+// headerSize is that of a record: RFC 8446 §5.1.
+const headerSize = 5
+
+// maxBody is how long a record can be behind its header, in any version of TLS.
+const maxBody = 1<<14 + 2048
+
+// whole is how many bytes of what is ahead crypto/tls may have: a record that is there
+// to its end, or whatever is no record: it will say what is wrong with it.
+func (s *Socket) whole() int {
+	if len(s.ahead) < headerSize {
+		return 0
+	}
+	n := headerSize + int(binary.BigEndian.Uint16(s.ahead[3:]))
+	switch {
+	case s.ahead[0] < 20 || s.ahead[0] > 23 || s.ahead[1] != 3 || n > headerSize+maxBody:
+		return len(s.ahead)
+	case n > len(s.ahead):
+		return 0
+	}
+	s.in.note(s.ahead[:n])
+	return n
+}
+
+// firstRead is the room for what a peer says, at first: a handshake's.
+const firstRead = 2 << 10
+
+// fetch reads from the connection.
+func (s *Socket) fetch() error {
+	want := firstRead
+	if len(s.ahead) >= headerSize {
+		want = max(want, headerSize+int(binary.BigEndian.Uint16(s.ahead[3:])))
+	}
+	if cap(s.ahead) < want || cap(s.ahead) == len(s.ahead) {
+		s.ahead = append(make([]byte, 0, max(want, len(s.ahead)+firstRead)), s.ahead...)
+	}
+	n, err := s.Conn.Read(s.ahead[len(s.ahead):cap(s.ahead)])
+	s.ahead = s.ahead[:len(s.ahead)+n]
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// readBrought reads what the engine has brought. crypto/tls keeps the room that it has
+// once needed for as long as the connection lives: 18 KB for the longest record, but
+// twice as much if the next one has begun in it. So it gets no more than that record.
+func (s *Socket) readBrought(b []byte) (int, error) {
+	if len(s.brought) == 0 {
+		return 0, s.behind
+	}
+	n := copy(b[:min(len(b), s.follow.most())], s.brought)
+	s.brought = s.brought[n:]
+	s.follow.take(b[:n])
+	return n, nil
+}
 
 // Write implements net.Conn.
 func (s *Socket) Write(b []byte) (int, error) {
 	if s.engine != nil {
 		return s.engine.writeSocket(b)
 	}
+	s.out.noteAll(b)
 	return s.Conn.Write(b)
 }
 

@@ -44,7 +44,7 @@ func (b *builder) pool(h *house, builds *pool.Builds, troubles *peer.Troubles, b
 		return
 	}
 	h.node, h.peers = n, n.Peers(backend.Dialer())
-	h.peers.Under = func(nc net.Conn) net.Conn { return relay.NewSocket(nc) }
+	h.peers.Client = relay.Client
 	backends.Visit = func(ctx context.Context, s route.Stop) (*tls.Conn, error) {
 		return h.peers.Visit(ctx, s.Node, s.Preface)
 	}

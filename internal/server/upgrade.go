@@ -20,9 +20,9 @@ const (
 )
 
 // Upgrade has a new process of the program on disk take over: first the ports,
-// then, one by one, the plain sessions that are at rest. If it does not come up
-// this process goes on as if nothing had happened. Sessions under TLS stay here
-// until they end or [server] retire is over: their keys cannot leave the process.
+// then, one by one, the sessions that are at rest. If it does not come up this process
+// goes on as if nothing had happened. Sessions under TLS 1.2 stay here until they end or
+// [server] retire is over: crypto/tls does not give their keys away.
 func (s *Server) Upgrade(context.Context) (pid int, err error) {
 	s.life.Lock()
 	defer s.life.Unlock()
@@ -165,6 +165,7 @@ func (s *Server) moveAll(next *handover.Successor) (n int, err error) {
 		if moved {
 			n++
 			_, _ = pair.Client.Conn.Close(), pair.Server.Conn.Close()
+			pair.Wipe()
 			done(relay.Stats{Ended: relay.Moved})
 		} else {
 			s.relay.Start(pair, done)

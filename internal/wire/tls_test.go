@@ -32,9 +32,9 @@ func protect(t *testing.T, near, far *wire.Conn, version uint16) {
 	server, client := relaytest.TLS(version)
 	done := make(chan error, 1)
 	go func() {
-		done <- far.StartTLS(t.Context(), func(nc net.Conn) *tls.Conn { return tls.Client(nc, client) })
+		done <- far.EnterTLS(t.Context(), client)
 	}()
-	err := near.StartTLS(t.Context(), func(nc net.Conn) *tls.Conn { return tls.Server(nc, server) })
+	err := near.ServeTLS(t.Context(), server)
 	if err := errors.Join(err, <-done); err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestBothHalvesGoUnderTLS(t *testing.T) {
 			protectAfter(t, far, version)
 		}()
 		server, _ := relaytest.TLS(version)
-		if err := near.StartTLS(t.Context(), func(nc net.Conn) *tls.Conn { return tls.Server(nc, server) }); err != nil {
+		if err := near.ServeTLS(t.Context(), server); err != nil {
 			t.Fatal(err)
 		}
 		if line, err := near.ReadLine(); line != "under TLS" || err != nil {
@@ -72,7 +72,7 @@ func protectAfter(t *testing.T, c *wire.Conn, version uint16) {
 	if line, err := c.ReadLine(); line != "OK" {
 		t.Errorf("heard %q %v", line, err)
 	}
-	if err := c.StartTLS(t.Context(), func(nc net.Conn) *tls.Conn { return tls.Client(nc, client) }); err != nil {
+	if err := c.EnterTLS(t.Context(), client); err != nil {
 		t.Error(err)
 	}
 	_ = c.WriteLine("under TLS")
@@ -83,10 +83,10 @@ func TestWhatStandsBehindSTARTTLSInClearIsNeverRead(t *testing.T) {
 	c := wire.New(record("STARTTLS\r\na2 LOGIN eve pw\r\n", all), wire.Bounds{})
 	_, _ = c.ReadLine()
 	started := false
-	err := c.StartTLS(t.Context(), func(nc net.Conn) *tls.Conn {
+	err := c.ServeTLS(t.Context(), &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		started = true
-		return tls.Server(nc, &tls.Config{})
-	})
+		return nil, nil
+	}})
 	if !errors.Is(err, wire.ErrEarly) || started {
 		t.Errorf("got %v, started: %v", err, started)
 	}
@@ -97,12 +97,9 @@ func TestWhatStandsBehindSTARTTLSInClearIsNeverRead(t *testing.T) {
 func TestWhatComesInClearLaterIsNeverRead(t *testing.T) {
 	near, far := dial(t, wire.Bounds{Step: 10 * time.Second})
 	server, _ := relaytest.TLS(tls.VersionTLS13)
-	err := near.StartTLS(t.Context(), func(nc net.Conn) *tls.Conn {
-		_ = far.WriteLine("a2 LOGIN eve pw")
-		_ = far.Flush()
-		return tls.Server(nc, server)
-	})
-	if err == nil {
+	_ = far.WriteLine("a2 LOGIN eve pw") // in the socket, and not read yet
+	_ = far.Flush()
+	if err := near.ServeTLS(t.Context(), server); err == nil {
 		t.Error("clear bytes were taken for a handshake")
 	}
 	if near.TLS() != nil {
@@ -114,7 +111,7 @@ func TestAHandshakeThatNeverEndsIsCut(t *testing.T) {
 	near, far := dial(t, wire.Bounds{Step: 50 * time.Millisecond})
 	server, _ := relaytest.TLS(tls.VersionTLS13)
 	began := time.Now()
-	err := near.StartTLS(context.Background(), func(nc net.Conn) *tls.Conn { return tls.Server(nc, server) })
+	err := near.ServeTLS(context.Background(), server)
 	if err == nil || time.Since(began) > 5*time.Second {
 		t.Errorf("a silent peer was waited for %v: %v", time.Since(began), err)
 	}
@@ -264,7 +261,7 @@ func TestTLSBeginsBehindAPreface(t *testing.T) {
 		if said != "preface\r\n" || err != nil {
 			t.Fatalf("the preface is %q %v", said, err)
 		}
-		err = near.StartTLS(t.Context(), func(nc net.Conn) *tls.Conn { return tls.Server(nc, server) })
+		err = near.ServeTLS(t.Context(), server)
 		if err := errors.Join(err, <-done); err != nil {
 			t.Fatal(err)
 		}

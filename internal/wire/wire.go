@@ -103,18 +103,26 @@ func (c *Conn) Preface(until time.Time, read func(*bufio.Reader) error) error {
 	return nil
 }
 
-// StartTLS sends what was queued and goes on under TLS, which start begins over
-// the connection that it is given: tls.Server or tls.Client. Bytes that the peer
-// sent in clear behind its last line end the conversation: they would otherwise
-// be taken for protected ones. Behind a Preface they are the handshake's.
-func (c *Conn) StartTLS(ctx context.Context, start func(net.Conn) *tls.Conn) error {
+// ServeTLS sends what was queued and goes on under TLS, as the side that was called. Bytes
+// that the peer sent in clear behind its last line end the conversation: they would
+// otherwise be taken for protected ones. Behind a Preface they are the handshake's.
+func (c *Conn) ServeTLS(ctx context.Context, cfg *tls.Config) error {
+	return c.startTLS(ctx, relay.Server, cfg)
+}
+
+// EnterTLS is ServeTLS for the side that calls.
+func (c *Conn) EnterTLS(ctx context.Context, cfg *tls.Config) error {
+	return c.startTLS(ctx, relay.Client, cfg)
+}
+
+func (c *Conn) startTLS(ctx context.Context, side func(net.Conn, *tls.Config, ...byte) *tls.Conn, cfg *tls.Config) error {
 	if c.Ahead() && c.lines > 0 {
 		return ErrEarly
 	}
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	t := start(relay.NewSocket(c.raw, c.takeAhead()...))
+	t := side(c.raw, cfg, c.takeAhead()...)
 	c.setReadDeadline(c.stepEnd())
 	_ = c.raw.SetWriteDeadline(c.writeEnd())
 	if err := t.HandshakeContext(ctx); err != nil {

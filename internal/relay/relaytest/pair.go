@@ -39,6 +39,7 @@ type peer struct {
 	net.Conn              // under TLS, if it is
 	raw      *net.TCPConn // the socket
 	secrets  *bytes.Buffer
+	spoken   uint64 // records that it has sent under its secret
 }
 
 // newScene connects a pair, and starts it after change has had it.
@@ -136,21 +137,36 @@ func (p peer) reset() {
 func leg(t testing.TB, version uint16, nearIsServer bool) (near relay.Leg, far peer) {
 	t.Helper()
 	a, b := Sockets(t)
-	near, far = relay.Leg{Conn: a}, peer{b, b, new(bytes.Buffer)}
+	near, far = relay.Leg{Conn: a}, peer{Conn: b, raw: b, secrets: new(bytes.Buffer)}
 	if version == 0 {
 		return near, far
 	}
 	server, client := TLS(version)
 	client.KeyLogWriter = far.secrets
 	if nearIsServer {
-		near.TLS = tls.Server(relay.NewSocket(a), server)
+		near.TLS = relay.Server(a, server)
 		far.Conn = tls.Client(b, client)
 	} else {
-		near.TLS = tls.Client(relay.NewSocket(a), client)
+		near.TLS = relay.Client(a, client)
 		far.Conn = tls.Server(b, server)
 	}
 	shakeHands(t, near.TLS, far.Conn.(*tls.Conn))
+	greet(t, near.TLS, far)
+	far.spoken = 1
 	return near, far
+}
+
+// greet has both sides say something before the relay begins, as both do before a login:
+// only then an engine can know where crypto/tls stands.
+func greet(t testing.TB, near *tls.Conn, far peer) {
+	t.Helper()
+	for _, way := range [][2]net.Conn{{near, far.Conn}, {far.Conn, near}} {
+		said := make(chan error, 1)
+		go func() { _, err := way[0].Write([]byte("hello")); said <- err }()
+		if _, err := io.ReadFull(way[1], make([]byte, 5)); errors.Join(err, <-said) != nil {
+			t.Fatal("the peers cannot greet each other")
+		}
+	}
 }
 
 func shakeHands(t testing.TB, near, far *tls.Conn) {

@@ -94,7 +94,9 @@ func (p peer) records(t testing.TB, who string) *records {
 			if len(secret) != sha256.Size {
 				t.Skip("this machine prefers a suite that is not for SHA-256")
 			}
-			return newRecords(t, secret)
+			r := newRecords(t, secret)
+			r.seq = p.spoken
+			return r
 		}
 	}
 	t.Fatalf("no %s in the log of keys", who)

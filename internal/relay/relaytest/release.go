@@ -136,9 +136,9 @@ func (s *scene) keeps(why string) {
 
 func encryptedStays(t *testing.T, e relay.Engine, w way) {
 	s := newScene(t, e, w, nil)
-	s.keeps("is encrypted")
+	s.keeps("cannot move")
 	s.greet()
-	s.keeps("is encrypted")
+	s.keeps("cannot move")
 	s.greet()
 	_, _ = s.client.Close(), s.server.Close()
 	s.end(relay.ClientLeft, relay.BackendClosed)
