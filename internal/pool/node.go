@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -181,6 +182,9 @@ func (n *Node) ServerConfig() *tls.Config {
 		_, err := n.Who(state, x509.ExtKeyUsageClientAuth)
 		return err
 	}
+	var key [32]byte
+	_, _ = rand.Read(key[:])
+	c.SetSessionTicketKeys([][32]byte{key}) // else each connection would have keys of its own; they end with the node
 	return c
 }
 
