@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -100,8 +101,8 @@ func (g *leg) take(from Leg) (pending []byte, err error) {
 	case err != nil:
 		return nil, err
 	case from.Keys != nil:
-		g.keyed, err = newKeyed(*from.Keys, from.Ahead)
-		return from.Pending, err
+		g.keyed = new(keyed)
+		return from.Pending, errors.Join(g.keyed.Begin(*from.Keys), g.keyed.begin(from.Ahead))
 	case from.TLS == nil:
 		return from.Pending, nil
 	}
@@ -112,13 +113,15 @@ func (g *leg) take(from Leg) (pending []byte, err error) {
 func (g *leg) takeTLS(from Leg) (pending []byte, err error) {
 	s := socketOf(from.TLS)
 	defer s.forget()
-	keys, decrypted, ok := s.keys(from.TLS)
+	k := new(keyed)
+	decrypted, ok := s.takeOver(from.TLS, &k.Conn)
 	pending = append(from.Pending, decrypted...)
 	if ok {
-		g.keyed, err = newKeyed(keys, s.ahead)
-		return pending, err
+		g.keyed = k
+		return pending, k.begin(s.ahead)
 	}
 	g.tls, s.stopped, s.engine = from.TLS, false, g
+	s.ahead, s.room = slices.Clone(s.ahead), nil
 	return pending, nil
 }
 

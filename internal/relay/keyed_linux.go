@@ -15,12 +15,13 @@ type keyed struct {
 	warm bool   // it is known to the loop's warmth
 }
 
-func newKeyed(k record.Keys, ahead []byte) (*keyed, error) {
+// begin takes what has come already.
+func (k *keyed) begin(ahead []byte) error {
 	if len(ahead) > chunks/2 {
-		return nil, fmt.Errorf("%d bytes of TLS are ahead: more than one record", len(ahead))
+		return fmt.Errorf("%d bytes of TLS are ahead: more than one record", len(ahead))
 	}
-	c := &keyed{part: ahead}
-	return c, c.Begin(k)
+	k.keep(ahead)
+	return nil
 }
 
 // read reads what the side says, decrypted, into b; raw is lent, for what comes from the

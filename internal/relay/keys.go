@@ -75,70 +75,51 @@ func (k *secrets) wipe() {
 	k.client, k.server = nil, nil
 }
 
-// A lastRecord is the last protected record of one direction, and how many there were.
-// Before login that is little.
-type lastRecord struct {
-	bytes []byte
-	count uint64
-}
-
 // protected is the type of all protected records: RFC 8446 §5.2.
 const protected = 23
 
-// note takes one whole record.
-func (l *lastRecord) note(rec []byte) {
-	if rec[0] != protected {
-		return
-	}
-	l.count++
-	l.bytes = append(l.bytes[:0], rec...)
-}
-
-// noteAll takes what crypto/tls writes: whole records.
-func (l *lastRecord) noteAll(b []byte) {
+// note keeps the last protected record of what goes in one direction, whole records, and
+// counts them. Before login that is little.
+func note(l *record.Last, b []byte) {
+	var last []byte
 	for len(b) >= headerSize {
 		n := headerSize + int(binary.BigEndian.Uint16(b[3:]))
 		if n > len(b) {
 			break
 		}
-		l.note(b[:n])
+		if b[0] == protected {
+			last = b[:n]
+			l.Count++
+		}
 		b = b[n:]
+	}
+	if last != nil {
+		l.Record = append(l.Record[:0], last...)
 	}
 }
 
-// keys takes a connection out of crypto/tls, with what that has decrypted and nobody has
-// read. ok is false where it must stay there: TLS 1.2, a peer that has changed its keys
-// already, or one of whom nothing was heard.
-func (s *Socket) keys(t *tls.Conn) (k record.Keys, decrypted []byte, ok bool) {
+// takeOver takes a connection out of crypto/tls, and returns what that has decrypted and
+// nobody has read. ok is false where it must stay there: TLS 1.2, a peer that has changed
+// its keys already, or one of whom nothing was heard.
+func (s *Socket) takeOver(t *tls.Conn, to *record.Conn) (decrypted []byte, ok bool) {
 	state := t.ConnectionState()
 	if state.Version != tls.VersionTLS13 || !state.HandshakeComplete || s.left > 0 {
-		return k, nil, false
+		return nil, false
 	}
-	k = record.Keys{Suite: state.CipherSuite, Server: s.server, In: record.Half{Secret: s.secrets.client}, Out: record.Half{Secret: s.secrets.server}}
+	k := record.Keys{Suite: state.CipherSuite, Server: s.server, In: record.Half{Secret: s.secrets.client}, Out: record.Half{Secret: s.secrets.server}}
 	if !s.server {
 		k.In, k.Out = k.Out, k.In
 	}
-	var in, out bool
-	k.In.Number, in = s.in.next(k.Suite, k.In.Secret)
-	k.Out.Number, out = s.out.next(k.Suite, k.Out.Secret)
-	if !in || !out {
-		return k, nil, false
+	if !to.Resume(k, s.in, s.out) {
+		return nil, false
 	}
 	s.stopped = true
 	decrypted, err := io.ReadAll(t)
-	return k, decrypted, errors.Is(err, errAgain)
+	return decrypted, errors.Is(err, errAgain)
 }
 
-// next is the number of the next record.
-func (l *lastRecord) next(suite uint16, secret []byte) (uint64, bool) {
-	if l.count == 0 {
-		return 0, false
-	}
-	return record.Find(suite, secret, l.bytes, l.count-1)
-}
-
-// forget wipes what was kept for keys.
+// forget wipes what was kept for takeOver.
 func (s *Socket) forget() {
 	s.secrets.wipe()
-	s.in, s.out = lastRecord{}, lastRecord{}
+	s.in, s.out = record.Last{}, record.Last{}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+
+	"usher/internal/relay/record"
 )
 
 // A Socket is the connection under a tls.Conn. It is an ordinary blocking one until an
@@ -27,13 +29,14 @@ type Socket struct {
 	behind  error  // what is read when all that was brought is read
 	follow  follower
 
+	room    []byte // where Conn is read into
 	ahead   []byte // read from Conn, and not brought to crypto/tls
 	left    int    // of ahead: the record that is being brought
 	stopped bool   // no more is brought to crypto/tls
 
 	server  bool // we are the side that was called
 	secrets secrets
-	in, out lastRecord
+	in, out record.Last
 }
 
 // Read implements net.Conn.
@@ -58,9 +61,7 @@ func (s *Socket) Read(b []byte) (n int, err error) {
 	}
 	n = copy(b[:min(len(b), s.left)], s.ahead)
 	s.ahead = s.ahead[n:]
-	if s.left -= n; len(s.ahead) == 0 {
-		s.ahead = nil
-	}
+	s.left -= n
 	return n, nil
 }
 
@@ -83,24 +84,26 @@ func (s *Socket) whole() int {
 	case n > len(s.ahead):
 		return 0
 	}
-	s.in.note(s.ahead[:n])
+	note(&s.in, s.ahead[:n])
 	return n
 }
 
 // firstRead is the room for what a peer says, at first: a handshake's.
 const firstRead = 2 << 10
 
-// fetch reads from the connection.
+// fetch reads from the connection, into the room that is there already if it will do.
 func (s *Socket) fetch() error {
-	want := firstRead
+	want := len(s.ahead) + 1
 	if len(s.ahead) >= headerSize {
-		want = max(want, headerSize+int(binary.BigEndian.Uint16(s.ahead[3:])))
+		want = headerSize + int(binary.BigEndian.Uint16(s.ahead[3:]))
 	}
-	if cap(s.ahead) < want || cap(s.ahead) == len(s.ahead) {
-		s.ahead = append(make([]byte, 0, max(want, len(s.ahead)+firstRead)), s.ahead...)
+	if cap(s.room) < want {
+		s.room = make([]byte, max(want, firstRead))
 	}
-	n, err := s.Conn.Read(s.ahead[len(s.ahead):cap(s.ahead)])
-	s.ahead = s.ahead[:len(s.ahead)+n]
+	room := s.room[:cap(s.room)]
+	have := copy(room, s.ahead)
+	n, err := s.Conn.Read(room[have:])
+	s.ahead = room[:have+n]
 	if n > 0 {
 		return nil
 	}
@@ -125,7 +128,7 @@ func (s *Socket) Write(b []byte) (int, error) {
 	if s.engine != nil {
 		return s.engine.writeSocket(b)
 	}
-	s.out.noteAll(b)
+	note(&s.out, b)
 	return s.Conn.Write(b)
 }
 

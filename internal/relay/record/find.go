@@ -1,23 +1,33 @@
 package record
 
-// Find tells the number of the record that follows a given one, which was sealed with a
-// secret under a number of at most most: crypto/tls counts, but does not tell. ok is
-// false if there is no such number. record stays as it is.
-func Find(id uint16, secret, record []byte, most uint64) (next uint64, ok bool) {
-	s := suiteOf(id)
-	if s == nil || len(secret) != s.hash.Size() || len(record) < HeaderSize+tagSize {
-		return 0, false
+// Last is the last record of one direction, whole, and how many protected ones there
+// were in it, those of the handshake too.
+type Last struct {
+	Record []byte
+	Count  uint64
+}
+
+// Resume goes on with a connection of which it is not known which records are the next:
+// crypto/tls counts them, but does not tell. The last one of each direction opens under
+// its own number only. ok is false, and nothing is begun, if it opens under none. The
+// numbers in k do not matter; its secrets are wiped.
+func (c *Conn) Resume(k Keys, in, out Last) (ok bool) {
+	return c.Begin(k) == nil && c.in.find(c.suite, in) && c.out.find(c.suite, out)
+}
+
+// find goes to the number behind a record.
+func (h *half) find(s *suite, last Last) bool {
+	if len(last.Record) < HeaderSize+tagSize {
+		return false
 	}
-	h := half{}
-	h.set(Half{Secret: secret})
-	defer func() { clear(h.secret[:]) }()
-	for h.number = most; ; h.number-- {
+	room := make([]byte, 0, len(last.Record))
+	for h.number = last.Count; h.number > 0; {
+		h.number--
 		a, nonce := h.ready(s)
-		if _, err := a.Open(nil, nonce, record[HeaderSize:], record[:HeaderSize]); err == nil {
-			return h.number + 1, true
-		}
-		if h.number == 0 {
-			return 0, false
+		if _, err := a.Open(room, nonce, last.Record[HeaderSize:], last.Record[:HeaderSize]); err == nil {
+			h.number++
+			return true
 		}
 	}
+	return false
 }

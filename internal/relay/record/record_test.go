@@ -224,22 +224,29 @@ func TestAMessageThatHasBegunDoesNotMove(t *testing.T) {
 }
 
 func TestTheNumberIsFoundByTheLastRecord(t *testing.T) {
-	eachSuite(t, func(t *testing.T, client, _ *Conn) {
-		secret := bytes.Repeat([]byte{2}, client.suite.hash.Size())
-		var last []byte
+	eachSuite(t, func(t *testing.T, client, server *Conn) {
+		secrets := func() Keys {
+			k := Keys{Suite: client.suite.id, Server: true}
+			k.In, k.Out = client.out.get(client.suite), client.in.get(client.suite)
+			return k
+		}
+		var in, out []byte
 		for range 4 {
-			last = client.Seal(nil, []byte("x"))
+			in = client.Seal(nil, []byte("x"))
 		}
-		whole := bytes.Clone(last)
-		if n, ok := Find(client.suite.id, secret, last, 10); !ok || n != 4 || !bytes.Equal(last, whole) {
-			t.Errorf("number %d, %v; the record is intact: %v", n, ok, bytes.Equal(last, whole))
+		out = server.Seal(nil, []byte("y"))
+		whole := bytes.Clone(in)
+		var c Conn
+		if !c.Resume(secrets(), Last{in, 10}, Last{out, 7}) || c.in.number != 4 || c.out.number != 1 || !bytes.Equal(in, whole) {
+			t.Errorf("numbers %d and %d; the record is intact: %v", c.in.number, c.out.number, bytes.Equal(in, whole))
 		}
-		if n, ok := Find(client.suite.id, secret, last, 2); ok {
-			t.Errorf("a number that is too small fits: %d", n)
+		if got, err := openAll(&c, client.Seal(nil, []byte("hello"))); err != nil || string(got) != "hello" {
+			t.Errorf("it does not go on: %q, %v", got, err)
 		}
-		last[7] ^= 1
-		if n, ok := Find(client.suite.id, secret, last, 10); ok {
-			t.Errorf("a damaged record has number %d", n)
+		for name, last := range map[string]Last{"a count too small": {in, 2}, "nothing": {}, "no record": {in[:9], 10}, "a damaged record": {append(bytes.Clone(in[:7]), in[7]^1), 10}} {
+			if c.Resume(secrets(), last, Last{out, 7}) || c.Resume(secrets(), Last{in, 10}, last) {
+				t.Errorf("%s: a number is found", name)
+			}
 		}
 	})
 }
