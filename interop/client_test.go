@@ -55,6 +55,15 @@ func (p *proxy) client(t testing.TB, protocol, security string) *client {
 	return c
 }
 
+// oldClient comes by implicit TLS 1.2.
+func (p *proxy) oldClient(t testing.TB, protocol string) *client {
+	t.Helper()
+	c := dial(t, protocol, p.addrs[protocol+"s"])
+	c.secureBy(p.ca, tls.VersionTLS12)
+	c.greeting()
+	return c
+}
+
 func (c *client) greeting() {
 	c.t.Helper()
 	if c.protocol == "imap" {
@@ -73,9 +82,12 @@ func (c *client) startTLS(ca string) {
 	c.secure(ca)
 }
 
-func (c *client) secure(ca string) {
+func (c *client) secure(ca string) { c.t.Helper(); c.secureBy(ca, tls.VersionTLS13) }
+
+// secureBy begins TLS of a version at most.
+func (c *client) secureBy(ca string, most uint16) {
 	c.t.Helper()
-	t := tls.Client(c.Conn, &tls.Config{RootCAs: roots(c.t, ca), ServerName: "localhost"})
+	t := tls.Client(c.Conn, &tls.Config{RootCAs: roots(c.t, ca), ServerName: "localhost", MaxVersion: most})
 	if err := t.Handshake(); err != nil {
 		c.t.Fatal(err)
 	}

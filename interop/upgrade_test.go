@@ -203,23 +203,26 @@ func TestTheOldProcessMayDieOnceASessionHasMoved(t *testing.T) {
 	_, _, config := twoStores(t)
 	p := start(t, setup{config: config, accounts: usersOfTwo()})
 	defer p.stopAll()
-	moves, stays := p.client(t, "imap", "none"), p.client(t, "imap", "implicit")
-	moves.enter(ann, annSecret)
+	plain, secured := p.client(t, "imap", "none"), p.client(t, "imap", "implicit")
+	plain.enter(ann, annSecret)
+	secured.enter(ann, annSecret)
+	stays := p.oldClient(t, "imap")
 	stays.enter(bob, bobSecret)
 	p.command("upgrade")
-	p.eventually("the plain session has moved", func() bool { return strings.Contains(p.logText(), `msg="took over"`) || p.moved(ann) })
+	p.eventually("two sessions have moved", func() bool { return p.moved(ann) })
 	p.forced = true
 	_ = p.process.Process.Signal(syscall.SIGKILL)
 	<-p.ended
-	moves.finds(ann, "east")
+	plain.finds(ann, "east")
+	secured.finds(ann, "east")
 	if !stays.ended() {
-		t.Error("a session under TLS lives without its process")
+		t.Error("a session under TLS 1.2 lives without its process")
 	}
 	p.visit(t, "imap", bob, bobSecret, "west")
-	p.counts(1)
+	p.counts(2)
 }
 
-// moved tells whether a user's session is in another process than the one that
+// moved tells whether a user's sessions are in another process than the one that
 // the test has started.
 func (p *proxy) moved(user string) bool {
 	out := p.command("who", user, "--json")
