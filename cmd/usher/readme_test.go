@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,10 +33,10 @@ func TestReadme(t *testing.T) {
 	}
 	write(t, dir, "backends.pem", read(t, filepath.Join(dir, "mail.pem")))
 	blocks := blocksIn(readme)
-	if len(blocks) != 2 {
-		t.Fatalf("%d blocks of the README call usher, not 2", len(blocks))
+	if len(blocks) != 3 {
+		t.Fatalf("%d blocks of the README call usher, not 3", len(blocks))
 	}
-	for _, line := range append(blocks[0], commandsIn(readme)...) {
+	for _, line := range slices.Concat(blocks[0], commandsIn(readme), blocks[2]) {
 		runLine(t, dir, line)
 	}
 
