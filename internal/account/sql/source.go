@@ -69,11 +69,17 @@ func (s *Source) Close() error {
 	s.asked.Close()
 	var errs []error
 	s.asked.Each(func(_ string, db *sql.DB) {
-		if err := db.Close(); !errors.Is(err, driver.ErrBadConn) { // a server that has gone needs no farewell
+		if err := db.Close(); !isGone(err) { // who needs no farewell
 			errs = append(errs, err)
 		}
 	})
 	return errors.Join(errs...)
+}
+
+// isGone tells whether an error says that a server had ended the connection already.
+// MySQL's driver has one of its own for that, which is known by its words only.
+func isGone(err error) bool {
+	return errors.Is(err, driver.ErrBadConn) || err != nil && err.Error() == "bad connection"
 }
 
 // Ask implements account.Source.
