@@ -34,3 +34,11 @@ func TestProcessorsFollowTheLoad(t *testing.T) {
 		t.Errorf("for a load of 4 it uses %d processors, want 6", g.procs)
 	}
 }
+
+func TestGarbageMayLieWhileThereIsLittleBesides(t *testing.T) {
+	for alive, want := range map[uint64]int{0: 1000, 1 << 20: 1000, 3 << 20: 800, 12 << 20: 200, 24 << 20: 100, 1 << 40: 100} {
+		if got := percent(alive); got != want {
+			t.Errorf("of %d bytes alive: %d %%, want %d", alive, got, want)
+		}
+	}
+}
