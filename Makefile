@@ -64,11 +64,12 @@ soak:
 
 # What usher costs beside other proxies, those that are installed: 17 minutes on two
 # processors. BENCH=-rounds=1 is quicker, BENCH=-help tells more. Then what looking an
-# account up costs: 3 minutes.
+# account up costs: 3 minutes; programs of this machine, and logins by another node: 1.
 bench: build
 	$(GO) run ./bench -usher bin/usher -out bench/RESULTS.md $(BENCH)
 	$(GO) test -count=1 -timeout 30m ./bench/lookup -full -out $(CURDIR)/bench/LOOKUP.md
 	$(GO) test -count=1 -timeout 30m ./bench/local -full -usher $(CURDIR)/bin/usher -out $(CURDIR)/bench/LOCAL.md
+	$(GO) test -count=1 -v ./bench/pool -full
 
 clean:
 	rm -rf bin
