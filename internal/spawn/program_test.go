@@ -112,7 +112,10 @@ func TestLimitsAreThePolicys(t *testing.T) {
 // The policy says who is served, and by what; nobody is served as root.
 func TestRequestsBeyondThePolicyAreRefused(t *testing.T) {
 	needRoot(t)
-	s := open(t, func(p *Policy) { p.MinUID, p.MinGID = 61000, 61000 })
+	s := open(t, func(p *Policy) {
+		p.MinUID, p.MinGID = 61000, 61000
+		p.Programs["dovecot"] = Program{Path: "/bin/true", Args: []string{"imap", "-o"}, More: 2, Begins: []string{"mail_path=", ""}, Vars: []string{"HOME"}}
+	})
 	for name, c := range map[string]struct {
 		change func(*Request)
 		why    string
@@ -126,6 +129,8 @@ func TestRequestsBeyondThePolicyAreRefused(t *testing.T) {
 		"gid -1":            {func(r *Request) { r.GID = ^uint32(0) }, "below the least"},
 		"more arguments":    {func(r *Request) { r.Args = make([]string, 4) }, "more arguments"},
 		"an option":         {func(r *Request) { r.Args = []string{"-o"} }, "dash"},
+		"another setting":   {func(r *Request) { r.Program, r.Args = "dovecot", []string{"mail_plugin_dir=/x"} }, "does not begin with"},
+		"another HOME":      {func(r *Request) { r.Program, r.Args, r.Env = "dovecot", nil, []string{"HOME=/x"} }, "only that has been looked at"},
 		"NUL in argument":   {func(r *Request) { r.Args = []string{"a\x00b"} }, "letters"},
 		"unknown variable":  {func(r *Request) { r.Env = []string{"BASH_ENV=/x"} }, "may be told"},
 		"LD_PRELOAD":        {func(r *Request) { r.Env = []string{"LD_PRELOAD=/x"} }, "loaded"},
@@ -194,6 +199,7 @@ func TestPolicyWithMistakesIsNotBegun(t *testing.T) {
 		"dots":          {Programs: map[string]Program{"x": {Path: "/bin/../cat", Args: []string{"cat"}}}},
 		"no name":       {Programs: map[string]Program{"x": {Path: "/bin/cat"}}},
 		"linker":        {Programs: map[string]Program{"x": {Path: "/bin/cat", Args: []string{"cat"}, Env: []string{"LD_LIBRARY_PATH=/x"}}}},
+		"beginnings":    {Programs: map[string]Program{"x": {Path: "/bin/cat", Args: []string{"cat"}, More: 1, Begins: []string{"a", "b"}}}},
 		"homes":         {Programs: map[string]Program{"x": good}, Homes: []string{"home"}},
 		"create":        {Programs: map[string]Program{"x": good}, Create: &Create{}},
 		"mode":          {Programs: map[string]Program{"x": good}, Homes: []string{"/home"}, Create: &Create{Mode: 0o707}},

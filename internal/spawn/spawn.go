@@ -37,7 +37,10 @@ type Program struct {
 	Args []string // the first is its name; a Request's come behind them
 	Env  []string // "NAME=value"; there is no other environment but this and the Request's
 	More int      // how many arguments a Request may add; none may begin with "-"
-	Vars []string // the variables that a Request may set, "USER"; "MAIL_*" are all that begin so. It replaces those of Env
+	// Begins says how each of those begins; behind its end they may be anything. Without
+	// it whoever asks could finish an option of Args as he likes: Dovecot's -o sets all.
+	Begins []string
+	Vars   []string // the variables that a Request may set, "USER"; "MAIL_*" are all that begin so. It replaces those of Env
 }
 
 // Create says how a home is made at the first login.
