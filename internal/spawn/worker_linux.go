@@ -177,8 +177,10 @@ func (w *worker) obey(m *message) (pid int, err error) {
 		return 0, err
 	}
 	c, err := w.start(r, m.session)
+	if c == nil {
+		w.leave(r.UID) // else when it is buried
+	}
 	if err != nil {
-		w.leave(r.UID)
 		return 0, err
 	}
 	return c.pid, nil
