@@ -333,3 +333,27 @@ func TestLeftoversAreTakenAway(t *testing.T) {
 		t.Errorf("there is %v", got)
 	}
 }
+
+// What somebody else has put where a home is to be made is not touched: no link is
+// followed, and nothing is given away or emptied that nobody here has made.
+func TestWhatStandsInTheWayIsNotTouched(t *testing.T) {
+	needRoot(t)
+	s := open(t, creating(Create{Maildir: "Maildir"}))
+	secret := filepath.Join(folderOf(t), "secret")
+	must(t, os.Mkdir(secret, 0o700), os.Symlink(secret, filepath.Join(s.homes, stale+"d")))
+	s.failed(Request{Program: "true", UID: ann, GID: ann, Home: s.homes + "/d/ann"})
+	if got := owned(t, secret); got != "0:0 drwx------" {
+		t.Errorf("behind the link there is %s", got)
+	}
+	anns := s.home("ann", ann)
+	for _, uid := range []int{0, bob} {
+		left := filepath.Join(anns, stale+"mail")
+		must(t, os.MkdirAll(left+"/deep", 0o700), os.Chown(left, uid, uid), os.Chown(left+"/deep", uid, uid))
+		text, _ := s.failed(Request{Program: "true", UID: ann, GID: ann, Home: anns + "/mail"})
+		contains(t, text, "nobody here has made it")
+		if got := names(t, left); !slices.Equal(got, []string{"deep"}) {
+			t.Errorf("in the folder of uid %d there is %v", uid, got)
+		}
+		must(t, os.RemoveAll(left))
+	}
+}
