@@ -32,6 +32,9 @@ func TestProgramHasExactlyTheUsersPower(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
+	if got := read(t, pid, "timerslack_ns"); got != "50000\n" {
+		t.Errorf("its timers have a slack of %s", got)
+	}
 	if got := read(t, pid, "oom_score_adj"); strings.HasPrefix(got, "-") {
 		t.Errorf("oom_score_adj is %s", got)
 	}
@@ -160,9 +163,14 @@ func TestRequestsBeyondThePolicyAreRefused(t *testing.T) {
 // Usher's own user is nobody to start programs as: they could take usher over.
 func TestUshersOwnUserIsRefused(t *testing.T) {
 	w := &worker{policy: &Policy{Caller: ann, Programs: map[string]Program{"x": {}}}, actor: actor{able: true}}
-	err := w.permits(&Request{Program: "x", UID: ann, GID: bob})
-	if err == nil || !strings.Contains(err.Error(), "usher's own") {
-		t.Errorf("it is %v", err)
+	w.policy.Group = bob
+	for _, r := range []Request{{Program: "x", UID: ann, GID: ann}, {Program: "x", UID: bob, GID: bob}} {
+		if err := w.permits(&r); err == nil || !strings.Contains(err.Error(), "usher's own") {
+			t.Errorf("uid %d, gid %d: it is %v", r.UID, r.GID, err)
+		}
+	}
+	if err := w.permits(&Request{Program: "x", UID: bob, GID: ann}); err != nil {
+		t.Errorf("another: %v", err)
 	}
 }
 

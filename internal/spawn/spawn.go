@@ -21,10 +21,11 @@ import (
 
 // A Policy is all that a helper may do. It cannot change once the helper has it.
 type Policy struct {
-	Caller   uint32             // the uid that may ask
+	Caller   uint32             // the uid that may ask; nothing is started as it
+	Group    uint32             // its gid, with which nothing is started either: it may read usher's keys
 	Programs map[string]Program // by name
 	MinUID   uint32             // nobody below is served; uid 0 never is
-	MinGID   uint32             // nor is a group below; gid 0 never is
+	MinGID   uint32             // nor does anybody have a group below; gid 0 nobody has
 	Homes    []string           // folders beneath which homes must be; none: homes must exist, and are not made
 	Create   *Create            // how a home is made that is missing; nil: it is an error
 	Limits   Limits

@@ -84,7 +84,7 @@ func newWorker() (*worker, *net.UnixConn, error) {
 	}
 	return &worker{
 		lobby: lobby, policy: policy, actor: actor{able}, events: &events{},
-		groups:   &groups{passwd: "/etc/passwd", group: "/etc/group"},
+		groups:   &groups{passwd: "/etc/passwd", group: "/etc/group", least: policy.MinGID},
 		children: map[int]*child{}, running: map[uint32]int{}, making: map[string]chan struct{}{},
 	}, shared, nil
 }
@@ -197,6 +197,8 @@ func (w *worker) permits(r *Request) error {
 		return refuse("usher was started as uid %d, gid %d, not as root: it cannot start a program as uid %d, gid %d", uid, gid, r.UID, r.GID)
 	case w.actor.able && r.UID == w.policy.Caller:
 		return refuse("uid %d is usher's own: a program that runs as it could take usher over", r.UID)
+	case w.actor.able && r.GID == w.policy.Group:
+		return refuse("gid %d is usher's own: a program that has it could read usher's keys", r.GID)
 	}
 	return nil
 }
