@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -355,5 +356,32 @@ func TestWhatStandsInTheWayIsNotTouched(t *testing.T) {
 			t.Errorf("in the folder of uid %d there is %v", uid, got)
 		}
 		must(t, os.RemoveAll(left))
+	}
+}
+
+// Whose home it is to be can lock what was left of it, and keep nobody waiting by that.
+func TestLocksAreNotWaitedForForEver(t *testing.T) {
+	dir := t.TempDir()
+	var fds [2]int
+	for i := range fds {
+		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		must(t, err)
+		defer unix.Close(fd)
+		fds[i] = fd
+	}
+	must(t, unix.Flock(fds[0], unix.LOCK_EX))
+	if err := lockInTime(fds[1], time.Millisecond); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("it is %v", err)
+	}
+	must(t, unix.Flock(fds[0], unix.LOCK_UN), lockInTime(fds[1], lockTime))
+	w := &worker{policy: &Policy{Homes: []string{dir}, Create: &Create{}}, making: map[string]chan struct{}{}}
+	client, session, err := pair(unix.SOCK_STREAM)
+	must(t, err, client.Close())
+	defer unix.Close(session)
+	made := make(chan struct{})
+	close(made)
+	w.making[dir+"/ann"] = made // for ever
+	if _, err := w.openHome(&Request{UID: ann, GID: ann, Home: dir + "/ann"}, session); err == nil || !strings.Contains(err.Error(), "nobody waits") {
+		t.Errorf("whose caller has left: %v", err)
 	}
 }

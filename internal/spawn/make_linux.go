@@ -8,7 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const hookTime = 30 * time.Second
+const (
+	hookTime = 30 * time.Second
+	lockTime = 5 * time.Second // for another helper at the same home
+)
 
 // errAgain is when somebody else was at the same home: look again.
 var errAgain = errors.New("somebody else is at it")
@@ -172,7 +175,7 @@ func (w *worker) clear(parent *folder, name string, uid uint32) error {
 		return fmt.Errorf("%w: if it stays so, remove what is left of a home that was not finished: %w", errAgain, err)
 	}
 	defer lock.close()
-	if err := lockInTime(lock.fd); err != nil {
+	if err := lockInTime(lock.fd, lockTime); err != nil {
 		return fmt.Errorf("lock %s, which is left of a home that was not finished: %w", f.path, err)
 	}
 	if !w.actor.still(parent, name, f) {
@@ -184,10 +187,10 @@ func (w *worker) clear(parent *folder, name string, uid uint32) error {
 	return errAgain
 }
 
-// lockInTime waits for as long as another helper may need: whose home it is to be can
-// have the lock, too, and keep it.
-func lockInTime(fd int) error {
-	for over := time.Now().Add(hookTime + 5*time.Second); ; time.Sleep(20 * time.Millisecond) {
+// lockInTime waits for another helper, but not for ever: whose home it is to be can have
+// the lock, too, and keep it.
+func lockInTime(fd int, most time.Duration) error {
+	for over := time.Now().Add(most); ; time.Sleep(20 * time.Millisecond) {
 		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(over) {
 			return err

@@ -205,7 +205,7 @@ func (w *worker) permits(r *Request) error {
 
 // start opens the home and starts the program in it.
 func (w *worker) start(r *Request, session int) (*child, error) {
-	home, err := w.openHome(r)
+	home, err := w.openHome(r, session)
 	if err != nil {
 		return nil, err
 	}
