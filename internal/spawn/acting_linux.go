@@ -61,7 +61,7 @@ func effectively(uid uint32, do func()) {
 
 func setEffective(uid uint32) {
 	same := ^uintptr(0)
-	if _, _, no := unix.RawSyscall(unix.SYS_SETRESUID, same, uintptr(uid), same); no != 0 {
+	if _, _, no := unix.RawSyscall(sysSetresuid, same, uintptr(uid), same); no != 0 {
 		panic(fmt.Sprintf("spawn: cannot have the effective uid %d: %v", uid, no))
 	}
 }

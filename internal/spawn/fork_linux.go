@@ -124,13 +124,13 @@ func fork(b *birth, says uintptr) (int, syscall.Errno) {
 	}
 	if b.able {
 		groups = uintptr(unsafe.Pointer(&b.groups[0]))
-		if _, _, no = syscall.RawSyscall(syscall.SYS_SETGROUPS, uintptr(len(b.groups)), groups, 0); no != 0 {
+		if _, _, no = syscall.RawSyscall(sysSetgroups, uintptr(len(b.groups)), groups, 0); no != 0 {
 			goto failed
 		}
-		if _, _, no = syscall.RawSyscall(syscall.SYS_SETRESGID, b.gid, b.gid, b.gid); no != 0 {
+		if _, _, no = syscall.RawSyscall(sysSetresgid, b.gid, b.gid, b.gid); no != 0 {
 			goto failed
 		}
-		if _, _, no = syscall.RawSyscall(syscall.SYS_SETRESUID, b.uid, b.uid, b.uid); no != 0 {
+		if _, _, no = syscall.RawSyscall(sysSetresuid, b.uid, b.uid, b.uid); no != 0 {
 			goto failed
 		}
 	}
