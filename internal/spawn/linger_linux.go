@@ -104,12 +104,13 @@ func (w *worker) end(c *child, sig unix.Signal) {
 }
 
 // outlast waits for the programs whose clients have left: they may be those that do not
-// end by themselves, and usher, with all its sessions, may have ended.
+// end by themselves, and usher, with all its sessions, may have ended. So, too, for children
+// that are no programs yet, and have descriptors of ours.
 func (w *worker) outlast() {
 	w.mu.Lock()
 	var left []*child
 	for _, c := range w.children {
-		if c.end >= 0 && hungUp(c.end) {
+		if c.end < 0 || hungUp(c.end) {
 			left = append(left, c)
 		}
 	}
