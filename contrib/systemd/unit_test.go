@@ -62,6 +62,11 @@ func TestTheDropInForLocalProgramsIsUnderstood(t *testing.T) {
 	if err != nil || len(out) > 0 {
 		t.Errorf("%v\n%s", err, out)
 	}
+	for _, word := range []string{"\nOOMPolicy=continue\n", "\nNotifyAccess=main\n"} { // who owns a program cannot end usher by it
+		if !strings.Contains(string(text), word) {
+			t.Errorf("the drop-in has no line %q", word)
+		}
+	}
 	for _, word := range []string{"CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN", "CAP_KILL", "CAP_SYS_PTRACE"} {
 		if strings.Contains(string(text), word) {
 			t.Errorf("the service may have %s", word)

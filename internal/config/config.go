@@ -342,10 +342,12 @@ type Local struct {
 	// it is ended: by SIGTERM, and ten seconds later by SIGKILL.
 	// Default: "30s".
 	Linger Duration `toml:"linger" default:"30s"`
-	// The lowest user that programs are started as. root never is.
+	// The lowest user that programs are started as. root and usher's own never are. Better
+	// set it, and min_gid, to the lowest that has mail: 1000, or that of vmail.
 	// Default: 100.
 	MinUID int `toml:"min_uid" default:"100"`
-	// The lowest group that programs are started with. root's never is.
+	// The lowest group that programs are started with, also of those that /etc/group gives
+	// a user. root's and usher's own never are.
 	// Default: 100.
 	MinGID int `toml:"min_gid" default:"100"`
 	// Folders beneath which homes must be: ["/home", "/var/mail/vhosts"]. They are needed

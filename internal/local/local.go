@@ -37,16 +37,19 @@ func Speaks(path string) route.Dialect {
 }
 
 // Program is what of the command never changes, for the helper's list: the words
-// before the first that depends on whom it serves. It is called by its whole name:
+// before the first that depends on whom it serves, and how the others begin. It is called by its whole name:
 // Dovecot's programs start themselves again by it.
 func (c Command) Program() spawn.Program {
-	fixed := c.Words[1:]
+	fixed, varying := c.Words[1:], []string(nil)
 	if i := slices.IndexFunc(fixed, varies); i >= 0 {
-		fixed = fixed[:i]
+		fixed, varying = fixed[:i], fixed[i:]
 	}
 	p := spawn.Program{
 		Path: c.Words[0], Args: append([]string{c.Words[0]}, literal(fixed)...),
-		Env: slices.Clone(c.Env), Vars: c.vars(), More: len(c.Words) - 1 - len(fixed),
+		Env: slices.Clone(c.Env), Vars: c.vars(), More: len(varying),
+	}
+	for _, w := range varying {
+		p.Begins = append(p.Begins, beginning(w))
 	}
 	switch c.Speaks {
 	case route.Dovecot:

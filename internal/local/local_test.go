@@ -36,6 +36,11 @@ func ask(t *testing.T, c local.Command, x *route.Exec) (env, args string) {
 	if len(r.Args) > p.More {
 		t.Errorf("%d arguments, but the policy permits %d", len(r.Args), p.More)
 	}
+	for i, begins := range p.Begins {
+		if !strings.HasPrefix(r.Args[i], begins) {
+			t.Errorf("argument %q does not begin with %q, as the policy has it", r.Args[i], begins)
+		}
+	}
 	for _, v := range r.Env {
 		if name, _, _ := strings.Cut(v, "="); !slices.Contains(p.Vars, name) {
 			t.Errorf("the policy does not permit %s", name)
@@ -94,8 +99,8 @@ func TestEachDialectIsToldInItsOwnWords(t *testing.T) {
 
 // What never changes stands in the policy: no account can change it.
 func TestWhatNeverChangesIsSealed(t *testing.T) {
-	p := local.Command{Words: []string{"/usr/lib/dovecot/imap", "-o", "a={{", "b={home}", "c"}, Env: []string{"PATH=/bin", "X=1"}, Speaks: route.Dovecot}.Program()
-	if p.Path != "/usr/lib/dovecot/imap" || !slices.Equal(p.Args, []string{"/usr/lib/dovecot/imap", "-o", "a={"}) || p.More != 2 {
+	p := local.Command{Words: []string{"/usr/lib/dovecot/imap", "-o", "a={{", "b={{={home}", "c"}, Env: []string{"PATH=/bin", "X=1"}, Speaks: route.Dovecot}.Program()
+	if p.Path != "/usr/lib/dovecot/imap" || !slices.Equal(p.Args, []string{"/usr/lib/dovecot/imap", "-o", "a={"}) || p.More != 2 || !slices.Equal(p.Begins, []string{"b={=", "c"}) {
 		t.Errorf("the program is %+v", p)
 	}
 	if !slices.Contains(p.Env, "DOVECOT_PRESERVE_ENVS=PATH USER HOME IP LOCAL_IP MAIL PATH X") {

@@ -25,6 +25,13 @@ func literal(words []string) (list []string) {
 	return list
 }
 
+// beginning is what of a word stands before its first variable.
+func beginning(word string) string {
+	const brace = "\x00" // which no word has
+	before, _, _ := strings.Cut(strings.ReplaceAll(word, "{{", brace), "{")
+	return strings.ReplaceAll(before, brace, "{")
+}
+
 // varying are the words from the first on that depends on whom the command serves.
 func (c Command) varying(x *route.Exec) (list []string) {
 	i := slices.IndexFunc(c.Words[1:], varies)

@@ -42,7 +42,7 @@ func (s *Server) openHelper(past *handover.Helper) error {
 		return nil
 	}
 	p := h.programs.policy
-	p.Caller = s.caller()
+	p.Caller, p.Group = s.caller()
 	one := &helper{seal: sealOf(p), heard: make(chan struct{})}
 	var err error
 	if past != nil {
@@ -75,16 +75,16 @@ func open(p spawn.Policy) (*spawn.Client, error) {
 	return spawn.Open(p, program)
 }
 
-// caller is the uid that we will have.
-func (s *Server) caller() uint32 {
+// caller is the uid, and the gid, that we will have.
+func (s *Server) caller() (uid, gid uint32) {
 	next, err := lookupUser(s.house.Load().cfg, s.another)
 	switch {
 	case err != nil:
-		return 0 // nextUser says what that means
+		return 0, 0 // nextUser says what that means
 	case next.name == "":
-		return uint32(os.Geteuid())
+		return uint32(os.Geteuid()), uint32(os.Getegid())
 	}
-	return uint32(next.uid)
+	return uint32(next.uid), uint32(next.gid)
 }
 
 func sealOf(p spawn.Policy) string {

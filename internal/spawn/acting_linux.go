@@ -38,23 +38,30 @@ func setActor(uid, gid uint32) {
 	}
 }
 
-// kill sends a signal to a process group of a user. By its real uid this thread is that user for
-// a moment, so that there is no need of CAP_KILL, which means everybody.
-func (a actor) kill(group int, uid uint32, sig unix.Signal) error {
+// kill sends a signal to a process group of a user. By its effective uid this thread is
+// that user for a moment, so that there is no need of CAP_KILL, which means everybody.
+// Its real and its saved uid stay root's: by those the user could end us, in that moment.
+func (a actor) kill(group int, uid uint32, sig unix.Signal) (err error) {
 	if !a.able {
 		return unix.Kill(-group, sig)
 	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	setReal(uid)
-	defer setReal(0)
-	return unix.Kill(-group, sig)
+	effectively(uid, func() { err = unix.Kill(-group, sig) })
+	return err
 }
 
-// setReal is for this thread only; package syscall would change all.
-func setReal(uid uint32) {
+// effectively is for this thread only; package syscall would change all. What is done
+// has no capability.
+func effectively(uid uint32, do func()) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	setEffective(uid)
+	defer setEffective(0)
+	do()
+}
+
+func setEffective(uid uint32) {
 	same := ^uintptr(0)
-	if _, _, no := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(uid), same, same); no != 0 {
-		panic(fmt.Sprintf("spawn: cannot have the real uid %d: %v", uid, no))
+	if _, _, no := unix.RawSyscall(sysSetresuid, same, uintptr(uid), same); no != 0 {
+		panic(fmt.Sprintf("spawn: cannot have the effective uid %d: %v", uid, no))
 	}
 }

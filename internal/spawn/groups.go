@@ -13,6 +13,7 @@ import (
 // the two files by hand: a library that asks the network has no place in the helper.
 type groups struct {
 	passwd, group string // the files
+	least         uint32 // groups below are left out: disk, shadow and the like are as good as root
 	mu            sync.Mutex
 	read          [2]stamp
 	uids          map[string]uint32   // by user
@@ -26,7 +27,7 @@ type stamp struct {
 }
 
 // of returns the groups of a process: gid, and those of the user, if that is a user
-// of the system with this uid. Group 0 is never among them.
+// of the system with this uid. Groups below the least are not among them, nor is 0.
 func (g *groups) of(user string, uid, gid uint32) []uint32 {
 	all := []uint32{gid}
 	if user == "" {
@@ -39,7 +40,7 @@ func (g *groups) of(user string, uid, gid uint32) []uint32 {
 		return all
 	}
 	for _, one := range g.gids[user] {
-		if one != 0 && !slices.Contains(all, one) {
+		if one != 0 && one >= g.least && !slices.Contains(all, one) {
 			all = append(all, one)
 		}
 	}

@@ -64,13 +64,18 @@ func (a actor) enter(f *folder, name string) (in *folder, err error) {
 }
 
 // openHome opens the home of a request, which is made if the policy says so.
-func (w *worker) openHome(r *Request) (*folder, error) {
+// Who does not wait for the session any more keeps nobody waiting by a home that is not
+// to be had.
+func (w *worker) openHome(r *Request, session int) (*folder, error) {
 	root, err := w.policy.root(r.Home)
 	if err != nil {
 		return nil, err
 	}
 	steps := strings.Split(strings.TrimPrefix(r.Home[len(root):], "/"), "/")
 	for n := range tries { // while another helper is at the same home
+		if n > 0 && hungUp(session) {
+			return nil, fmt.Errorf("home %s: nobody waits for it any more", r.Home)
+		}
 		time.Sleep(time.Duration(n/3) * time.Millisecond)
 		var f *folder
 		if f, err = openRoot(root); err != nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -331,5 +332,56 @@ func TestLeftoversAreTakenAway(t *testing.T) {
 	}
 	if got := names(t, s.homes); !slices.Equal(got, []string{"ann"}) {
 		t.Errorf("there is %v", got)
+	}
+}
+
+// What somebody else has put where a home is to be made is not touched: no link is
+// followed, and nothing is given away or emptied that nobody here has made.
+func TestWhatStandsInTheWayIsNotTouched(t *testing.T) {
+	needRoot(t)
+	s := open(t, creating(Create{Maildir: "Maildir"}))
+	secret := filepath.Join(folderOf(t), "secret")
+	must(t, os.Mkdir(secret, 0o700), os.Symlink(secret, filepath.Join(s.homes, stale+"d")))
+	s.failed(Request{Program: "true", UID: ann, GID: ann, Home: s.homes + "/d/ann"})
+	if got := owned(t, secret); got != "0:0 drwx------" {
+		t.Errorf("behind the link there is %s", got)
+	}
+	anns := s.home("ann", ann)
+	for _, uid := range []int{0, bob} {
+		left := filepath.Join(anns, stale+"mail")
+		must(t, os.MkdirAll(left+"/deep", 0o700), os.Chown(left, uid, uid), os.Chown(left+"/deep", uid, uid))
+		text, _ := s.failed(Request{Program: "true", UID: ann, GID: ann, Home: anns + "/mail"})
+		contains(t, text, "nobody here has made it")
+		if got := names(t, left); !slices.Equal(got, []string{"deep"}) {
+			t.Errorf("in the folder of uid %d there is %v", uid, got)
+		}
+		must(t, os.RemoveAll(left))
+	}
+}
+
+// Whose home it is to be can lock what was left of it, and keep nobody waiting by that.
+func TestLocksAreNotWaitedForForEver(t *testing.T) {
+	dir := t.TempDir()
+	var fds [2]int
+	for i := range fds {
+		fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		must(t, err)
+		defer unix.Close(fd)
+		fds[i] = fd
+	}
+	must(t, unix.Flock(fds[0], unix.LOCK_EX))
+	if err := lockInTime(fds[1], time.Millisecond); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("it is %v", err)
+	}
+	must(t, unix.Flock(fds[0], unix.LOCK_UN), lockInTime(fds[1], lockTime))
+	w := &worker{policy: &Policy{Homes: []string{dir}, Create: &Create{}}, making: map[string]chan struct{}{}}
+	client, session, err := pair(unix.SOCK_STREAM)
+	must(t, err, client.Close())
+	defer unix.Close(session)
+	made := make(chan struct{})
+	close(made)
+	w.making[dir+"/ann"] = made // for ever
+	if _, err := w.openHome(&Request{UID: ann, GID: ann, Home: dir + "/ann"}, session); err == nil || !strings.Contains(err.Error(), "nobody waits") {
+		t.Errorf("whose caller has left: %v", err)
 	}
 }

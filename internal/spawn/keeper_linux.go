@@ -180,10 +180,7 @@ func (l Limits) apply() error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("limits: %w", err)
 	}
-	files.Cur = min(files.Max, l.Files)
-	if l.Files == 0 {
-		files.Cur = min(files.Max, 1024)
-	}
+	files.Cur = l.files(files.Max)
 	err := errors.Join(
 		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files),
 		limit(unix.RLIMIT_CORE, 0), // what is in a mail program's memory is not for files
@@ -195,6 +192,14 @@ func (l Limits) apply() error {
 		err = errors.Join(err, limit(unix.RLIMIT_DATA, l.Memory))
 	}
 	return err
+}
+
+// files is the number of descriptors of a program.
+func (l Limits) files(most uint64) uint64 {
+	if l.Files == 0 {
+		return min(most, 1024)
+	}
+	return min(most, l.Files)
 }
 
 // limit lowers a limit for good. One that is lower already stays.

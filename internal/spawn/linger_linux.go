@@ -34,6 +34,16 @@ func (l *lobby) watch(session, pid int) (end int, err error) {
 	return end, err
 }
 
+// attendTo begins to look after the session of a program, if that has not ended. Without
+// it the program must end by itself.
+func (w *worker) attendTo(c *child, session int) {
+	w.mu.Lock() // so that attend finds it
+	defer w.mu.Unlock()
+	if w.children[c.pid] == c {
+		c.end, _ = w.lobby.watch(session, c.pid)
+	}
+}
+
 // leave ends watching; only then the client sees the end of a program that is gone.
 func (l *lobby) leave(end int) {
 	if end >= 0 {
@@ -53,8 +63,9 @@ func (w *worker) attend() {
 		for _, e := range left[:max(n, 0)] {
 			w.mu.Lock()
 			c := w.children[int(e.Fd)]
+			gone := c != nil && c.end >= 0 && hungUp(c.end) // its number may have been another's a moment ago
 			w.mu.Unlock()
-			if c != nil && e.Events&unix.EPOLLHUP != 0 {
+			if gone {
 				go w.dismiss(c)
 			}
 		}
@@ -93,12 +104,13 @@ func (w *worker) end(c *child, sig unix.Signal) {
 }
 
 // outlast waits for the programs whose clients have left: they may be those that do not
-// end by themselves, and usher, with all its sessions, may have ended.
+// end by themselves, and usher, with all its sessions, may have ended. So, too, for children
+// that are no programs yet, and have descriptors of ours.
 func (w *worker) outlast() {
 	w.mu.Lock()
 	var left []*child
 	for _, c := range w.children {
-		if c.end >= 0 && hungUp(c.end) {
+		if c.end < 0 || hungUp(c.end) {
 			left = append(left, c)
 		}
 	}

@@ -8,7 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const hookTime = 30 * time.Second
+const (
+	hookTime = 30 * time.Second
+	lockTime = 5 * time.Second // for another helper at the same home
+)
 
 // errAgain is when somebody else was at the same home: look again.
 var errAgain = errors.New("somebody else is at it")
@@ -20,7 +23,7 @@ func (a actor) makeParent(f *folder, name string) error {
 		if err := unix.Mkdirat(f.fd, stale+name, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
 			return err
 		}
-		if err := unix.Fchmodat(f.fd, stale+name, 0o755, 0); err != nil {
+		if err := open755(f.fd, stale+name); err != nil {
 			return err
 		}
 		return moveIn(f.fd, stale+name, name)
@@ -29,6 +32,17 @@ func (a actor) makeParent(f *folder, name string) error {
 		return fmt.Errorf("make %s/%s: %w", f.path, name, err)
 	}
 	return nil
+}
+
+// open755 has everybody pass a folder. A link, which somebody may have put there before
+// us, is not followed, as chmod would.
+func open755(at int, name string) error {
+	fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return unix.Fchmod(fd, 0o755)
 }
 
 // quicker tells whether an error means that another has made the same just now.
@@ -65,21 +79,21 @@ func (w *worker) build(parent *folder, name string, r *Request) error {
 	}
 	defer site.close()
 	if err := w.furnish(site, r); err != nil {
-		return fmt.Errorf("make home %s: %w", r.Home, w.undo(parent, stale+name, err))
+		return fmt.Errorf("make home %s: %w", r.Home, w.undo(parent, stale+name, r.UID, err))
 	}
 	err = w.actor.as(parent.stat.Uid, parent.stat.Gid, func() error { return moveIn(parent.fd, stale+name, name) })
 	if err == nil {
 		return nil
 	}
-	if err = w.undo(parent, stale+name, err); quicker(err) {
+	if err = w.undo(parent, stale+name, r.UID, err); quicker(err) {
 		return errAgain // another helper's home is as good
 	}
 	return fmt.Errorf("make home %s: %w", r.Home, err)
 }
 
 // undo takes away what was begun before an error.
-func (w *worker) undo(parent *folder, name string, err error) error {
-	if left := w.actor.tearDown(parent, name); left != nil && !errors.Is(left, unix.ENOENT) {
+func (w *worker) undo(parent *folder, name string, uid uint32, err error) error {
+	if left := w.actor.tearDown(parent, name, uid); left != nil && !errors.Is(left, unix.ENOENT) {
 		return fmt.Errorf("%w; what was begun is left in %s/%s: %w", err, parent.path, name, left)
 	}
 	return err
@@ -99,7 +113,7 @@ func moveIn(fd int, from, to string) error {
 func (w *worker) site(parent *folder, name string, r *Request) (*folder, error) {
 	err := w.actor.as(parent.stat.Uid, parent.stat.Gid, func() error { return unix.Mkdirat(parent.fd, name, 0o700) })
 	if errors.Is(err, unix.EEXIST) {
-		return nil, w.clear(parent, name)
+		return nil, w.clear(parent, name, r.UID)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make home %s: %w", r.Home, err)
@@ -109,7 +123,7 @@ func (w *worker) site(parent *folder, name string, r *Request) (*folder, error) 
 		return nil, errAgain // another helper has taken it for stale
 	}
 	if err != nil && !errors.Is(err, errAgain) {
-		return nil, fmt.Errorf("make home %s: %w", r.Home, w.undo(parent, name, err))
+		return nil, fmt.Errorf("make home %s: %w", r.Home, w.undo(parent, name, r.UID, err))
 	}
 	return site, err
 }
@@ -121,6 +135,9 @@ func (w *worker) occupy(parent *folder, name string, r *Request) (*folder, error
 		return nil, err
 	}
 	defer f.close()
+	if !ours(f, parent, r.UID) {
+		return nil, fmt.Errorf("%s has come to belong to uid %d meanwhile", f.path, f.stat.Uid)
+	}
 	if w.actor.able {
 		if err := unix.Fchownat(f.fd, "", int(r.UID), int(r.GID), unix.AT_EMPTY_PATH); err != nil {
 			return nil, fmt.Errorf("chown: %w", err)
@@ -138,9 +155,16 @@ func (w *worker) occupy(parent *folder, name string, r *Request) (*folder, error
 	return site, nil
 }
 
+// ours tells whether a folder may be one that a helper has made for a home: it belongs
+// to whom the folder above belongs, or already to the user. Another, which somebody has
+// put in its place, is neither given away nor emptied.
+func ours(f, parent *folder, uid uint32) bool {
+	return f.stat.Uid == parent.stat.Uid || f.stat.Uid == uid
+}
+
 // clear waits for another helper that makes the same home, or takes away what one has
 // left that was killed. Either way one has to look again.
-func (w *worker) clear(parent *folder, name string) error {
+func (w *worker) clear(parent *folder, name string, uid uint32) error {
 	f, err := w.actor.enter(parent, name)
 	if err != nil {
 		return errAgain
@@ -151,16 +175,27 @@ func (w *worker) clear(parent *folder, name string) error {
 		return fmt.Errorf("%w: if it stays so, remove what is left of a home that was not finished: %w", errAgain, err)
 	}
 	defer lock.close()
-	if err := unix.Flock(lock.fd, unix.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", f.path, err)
+	if err := lockInTime(lock.fd, lockTime); err != nil {
+		return fmt.Errorf("lock %s, which is left of a home that was not finished: %w", f.path, err)
 	}
 	if !w.actor.still(parent, name, f) {
 		return errAgain
 	}
-	if err := w.actor.tearDown(parent, name); err != nil {
+	if err := w.actor.tearDown(parent, name, uid); err != nil {
 		return fmt.Errorf("%s is left of a home that was not finished: %w", f.path, err)
 	}
 	return errAgain
+}
+
+// lockInTime waits for another helper, but not for ever: whose home it is to be can have
+// the lock, too, and keep it.
+func lockInTime(fd int, most time.Duration) error {
+	for over := time.Now().Add(most); ; time.Sleep(20 * time.Millisecond) {
+		err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(over) {
+			return err
+		}
+	}
 }
 
 // still tells whether a name means the same folder as when it was opened.
@@ -216,12 +251,15 @@ func (w *worker) furnish(site *folder, r *Request) error {
 
 // tearDown takes away a home that was not finished: its content as its owner, the
 // folder as the owner of the one above.
-func (a actor) tearDown(parent *folder, name string) error {
+func (a actor) tearDown(parent *folder, name string, uid uint32) error {
 	f, err := a.enter(parent, name)
 	if err != nil {
 		return err
 	}
 	defer f.close()
+	if !ours(f, parent, uid) {
+		return fmt.Errorf("it belongs to uid %d: nobody here has made it", f.stat.Uid)
+	}
 	if open, err := a.open(f); err == nil {
 		err = a.as(f.stat.Uid, f.stat.Gid, func() error { return empty(open.fd, 0) })
 		open.close()

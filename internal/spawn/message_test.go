@@ -41,17 +41,17 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// A user of the system has the groups of /etc/group, if it is he; never root's.
+// A user of the system has the groups of /etc/group, if it is he; never root's, nor those below the least.
 func TestGroupsAreThoseOfTheSystemsUser(t *testing.T) {
 	dir := t.TempDir()
-	g := &groups{passwd: dir + "/passwd", group: dir + "/group"}
+	g := &groups{passwd: dir + "/passwd", group: dir + "/group", least: 40}
 	write := func(file, text string) {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	write(g.passwd, "ann:x:1000:1000::/home/ann:/bin/sh\nbroken\nbob:x:1001:1001::/:\n")
-	write(g.group, "root:x:0:ann\nusers:x:100:bob,ann\nann:x:1000:ann\nbroken:x\nbad:x:many:ann\n")
+	write(g.group, "root:x:0:ann\nusers:x:100:bob,ann\ndisk:x:39:ann\nann:x:1000:ann\nbroken:x\nbad:x:many:ann\n")
 	for _, c := range []struct {
 		user string
 		uid  uint32

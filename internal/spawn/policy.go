@@ -81,6 +81,9 @@ func (p Program) check() error {
 	if p.More < 0 || p.More > maxArgs {
 		return fmt.Errorf("%d arguments more: at most %d", p.More, maxArgs)
 	}
+	if len(p.Begins) > p.More {
+		return fmt.Errorf("it is said how %d arguments begin, but there are %d at most", len(p.Begins), p.More)
+	}
 	return nil
 }
 
@@ -103,7 +106,15 @@ func (p *Policy) permits(r *Request) error {
 	if err := prog.takes(r.Args); err != nil {
 		return err
 	}
-	return prog.hears(r.Env)
+	if err := prog.hears(r.Env); err != nil {
+		return err
+	}
+	for _, v := range r.Env {
+		if home, is := strings.CutPrefix(v, "HOME="); is && home != r.Home {
+			return refuse("HOME is %.200q, but the home is %.200q: only that has been looked at", home, r.Home)
+		}
+	}
+	return nil
 }
 
 // takes tells whether a Request may add these arguments. Options are not among
@@ -112,7 +123,10 @@ func (p Program) takes(args []string) error {
 	if len(args) > p.More {
 		return refuse("the program takes %d more arguments, not %d", p.More, len(args))
 	}
-	for _, a := range args {
+	for i, a := range args {
+		if i < len(p.Begins) && !strings.HasPrefix(a, p.Begins[i]) {
+			return refuse("argument %.80q does not begin with %.80q", a, p.Begins[i])
+		}
 		if strings.HasPrefix(a, "-") || strings.ContainsRune(a, 0) || !utf8.ValidString(a) {
 			return refuse("argument %.80q begins with a dash, or has letters that are none", a)
 		}

@@ -32,6 +32,9 @@ func TestProgramHasExactlyTheUsersPower(t *testing.T) {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}
+	if got := read(t, pid, "timerslack_ns"); got != "50000\n" {
+		t.Errorf("its timers have a slack of %s", got)
+	}
 	if got := read(t, pid, "oom_score_adj"); strings.HasPrefix(got, "-") {
 		t.Errorf("oom_score_adj is %s", got)
 	}
@@ -112,7 +115,10 @@ func TestLimitsAreThePolicys(t *testing.T) {
 // The policy says who is served, and by what; nobody is served as root.
 func TestRequestsBeyondThePolicyAreRefused(t *testing.T) {
 	needRoot(t)
-	s := open(t, func(p *Policy) { p.MinUID, p.MinGID = 61000, 61000 })
+	s := open(t, func(p *Policy) {
+		p.MinUID, p.MinGID = 61000, 61000
+		p.Programs["dovecot"] = Program{Path: "/bin/true", Args: []string{"imap", "-o"}, More: 2, Begins: []string{"mail_path=", ""}, Vars: []string{"HOME"}}
+	})
 	for name, c := range map[string]struct {
 		change func(*Request)
 		why    string
@@ -126,6 +132,8 @@ func TestRequestsBeyondThePolicyAreRefused(t *testing.T) {
 		"gid -1":            {func(r *Request) { r.GID = ^uint32(0) }, "below the least"},
 		"more arguments":    {func(r *Request) { r.Args = make([]string, 4) }, "more arguments"},
 		"an option":         {func(r *Request) { r.Args = []string{"-o"} }, "dash"},
+		"another setting":   {func(r *Request) { r.Program, r.Args = "dovecot", []string{"mail_plugin_dir=/x"} }, "does not begin with"},
+		"another HOME":      {func(r *Request) { r.Program, r.Args, r.Env = "dovecot", nil, []string{"HOME=/x"} }, "only that has been looked at"},
 		"NUL in argument":   {func(r *Request) { r.Args = []string{"a\x00b"} }, "letters"},
 		"unknown variable":  {func(r *Request) { r.Env = []string{"BASH_ENV=/x"} }, "may be told"},
 		"LD_PRELOAD":        {func(r *Request) { r.Env = []string{"LD_PRELOAD=/x"} }, "loaded"},
@@ -155,9 +163,14 @@ func TestRequestsBeyondThePolicyAreRefused(t *testing.T) {
 // Usher's own user is nobody to start programs as: they could take usher over.
 func TestUshersOwnUserIsRefused(t *testing.T) {
 	w := &worker{policy: &Policy{Caller: ann, Programs: map[string]Program{"x": {}}}, actor: actor{able: true}}
-	err := w.permits(&Request{Program: "x", UID: ann, GID: bob})
-	if err == nil || !strings.Contains(err.Error(), "usher's own") {
-		t.Errorf("it is %v", err)
+	w.policy.Group = bob
+	for _, r := range []Request{{Program: "x", UID: ann, GID: ann}, {Program: "x", UID: bob, GID: bob}} {
+		if err := w.permits(&r); err == nil || !strings.Contains(err.Error(), "usher's own") {
+			t.Errorf("uid %d, gid %d: it is %v", r.UID, r.GID, err)
+		}
+	}
+	if err := w.permits(&Request{Program: "x", UID: bob, GID: ann}); err != nil {
+		t.Errorf("another: %v", err)
 	}
 }
 
@@ -194,6 +207,7 @@ func TestPolicyWithMistakesIsNotBegun(t *testing.T) {
 		"dots":          {Programs: map[string]Program{"x": {Path: "/bin/../cat", Args: []string{"cat"}}}},
 		"no name":       {Programs: map[string]Program{"x": {Path: "/bin/cat"}}},
 		"linker":        {Programs: map[string]Program{"x": {Path: "/bin/cat", Args: []string{"cat"}, Env: []string{"LD_LIBRARY_PATH=/x"}}}},
+		"beginnings":    {Programs: map[string]Program{"x": {Path: "/bin/cat", Args: []string{"cat"}, More: 1, Begins: []string{"a", "b"}}}},
 		"homes":         {Programs: map[string]Program{"x": good}, Homes: []string{"home"}},
 		"create":        {Programs: map[string]Program{"x": good}, Create: &Create{}},
 		"mode":          {Programs: map[string]Program{"x": good}, Homes: []string{"/home"}, Create: &Create{Mode: 0o707}},

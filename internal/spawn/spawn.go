@@ -6,7 +6,7 @@
 // Read client_linux.go for the side that asks. The helper is two processes of the same
 // program: keeper_linux.go only starts the other one again if it dies; worker_linux.go
 // hears the requests, policy.go says which are permitted, home_linux.go and
-// make_linux.go find and make the user's home, start_linux.go starts the program.
+// make_linux.go find and make the user's home, start_linux.go and fork_linux.go start the program.
 // privileges_linux.go says what the helper keeps of root's power. doc/security.md has
 // the threat model, and names the test that pins each promise.
 package spawn
@@ -21,10 +21,11 @@ import (
 
 // A Policy is all that a helper may do. It cannot change once the helper has it.
 type Policy struct {
-	Caller   uint32             // the uid that may ask
+	Caller   uint32             // the uid that may ask; nothing is started as it
+	Group    uint32             // its gid, with which nothing is started either: it may read usher's keys
 	Programs map[string]Program // by name
 	MinUID   uint32             // nobody below is served; uid 0 never is
-	MinGID   uint32             // nor is a group below; gid 0 never is
+	MinGID   uint32             // nor does anybody have a group below; gid 0 nobody has
 	Homes    []string           // folders beneath which homes must be; none: homes must exist, and are not made
 	Create   *Create            // how a home is made that is missing; nil: it is an error
 	Limits   Limits
@@ -37,7 +38,10 @@ type Program struct {
 	Args []string // the first is its name; a Request's come behind them
 	Env  []string // "NAME=value"; there is no other environment but this and the Request's
 	More int      // how many arguments a Request may add; none may begin with "-"
-	Vars []string // the variables that a Request may set, "USER"; "MAIL_*" are all that begin so. It replaces those of Env
+	// Begins says how each of those begins; behind its end they may be anything. Without
+	// it whoever asks could finish an option of Args as he likes: Dovecot's -o sets all.
+	Begins []string
+	Vars   []string // the variables that a Request may set, "USER"; "MAIL_*" are all that begin so. It replaces those of Env
 }
 
 // Create says how a home is made at the first login.

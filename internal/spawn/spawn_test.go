@@ -277,6 +277,8 @@ func play(role string) int {
 		err = forge()
 	case "successor":
 		err = succeed()
+	case "stopper":
+		err = stop()
 	case "nobody special":
 		err = unprivileged()
 	default:

@@ -36,38 +36,46 @@ type order struct {
 
 // begin starts a process: with the user's uid, gid and groups, in a session of its
 // own, in the home, with three descriptors. What else it has it inherits from this
-// process: limits, umask, signals, no capabilities.
+// process: limits, umask, signals, no capabilities. There may be a child also if there
+// is an error: then it ends.
 func (w *worker) begin(o order) (*child, error) {
 	voice, write, err := w.listen(o)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = unix.Close(write) }()
-	attr := &syscall.ProcAttr{
-		Dir:   "/proc/self/fd/" + strconv.Itoa(o.home.fd), // entered as the user; nobody can exchange it
-		Env:   o.env,
-		Files: []uintptr{o.stdio, o.stdio, uintptr(write)},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	}
-	if w.actor.able {
-		attr.Sys.Credential = &syscall.Credential{Uid: o.request.UID, Gid: o.request.GID, Groups: w.groups.of(o.request.User, o.request.UID, o.request.GID)}
-	}
-	w.bury.RLock() // its end is not seen before it is known
-	pid, err := syscall.ForkExec(o.path, o.args, attr)
+	c := &child{uid: o.request.UID, counts: o.counts, end: -1, voice: voice, ended: make(chan struct{})}
+	says, err := w.deliver(o, write, c)
 	if err != nil {
-		w.bury.RUnlock()
 		_ = voice.read.Close()
 		return nil, whyNot(o, err)
 	}
-	c := &child{pid: pid, uid: o.request.UID, counts: o.counts, end: -1, voice: voice, ended: make(chan struct{})}
-	voice.pid = pid
-	if o.counts {
-		c.end, _ = w.lobby.watch(int(o.stdio), pid) // without it the program must end by itself
+	if err := delivered(says); err != nil {
+		w.end(c, unix.SIGKILL)
+		_ = voice.read.Close()
+		return c, whyNot(o, err)
 	}
-	w.add(c)
-	w.bury.RUnlock()
+	if o.counts {
+		w.attendTo(c, int(o.stdio))
+	}
 	go voice.carry(c)
 	return c, nil
+}
+
+// deliver makes the child, whose end is not seen before it is known.
+func (w *worker) deliver(o order, write int, c *child) (says *os.File, err error) {
+	b, err := w.birthOf(o, write)
+	if err != nil {
+		return nil, err
+	}
+	w.bury.RLock()
+	defer w.bury.RUnlock()
+	if c.pid, says, err = bear(&b); err != nil {
+		return nil, err
+	}
+	c.voice.pid = c.pid
+	w.add(c)
+	return says, nil
 }
 
 // whyNot says why a program could not be started: the kernel only says that it could
@@ -75,6 +83,7 @@ func (w *worker) begin(o order) (*child, error) {
 func whyNot(o order, err error) error {
 	info, statErr := os.Stat(o.path)
 	switch {
+	case errors.Is(err, errStopped):
 	case statErr != nil:
 		return fmt.Errorf("program %s: %w: is its package installed?", o.path, statErr)
 	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:

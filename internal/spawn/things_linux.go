@@ -138,20 +138,28 @@ func copied(root *os.Root, name string, d fs.DirEntry, room int) (thing, error) 
 	return t, err
 }
 
-// empty removes what is in a folder, and follows no link.
+// empty removes what is in a folder, and follows no link. However much there is, it
+// has so many names at a time.
 func empty(fd, depth int) error {
 	if depth > maxDepth {
 		return errors.New("too deep to be removed")
 	}
-	names, err := entries(fd)
-	for _, name := range names {
-		one := unix.Unlinkat(fd, name, 0)
-		if errors.Is(one, unix.EISDIR) {
-			one = emptyDir(fd, name, depth)
+	for b := make([]byte, 8<<10); ; {
+		names, err := someEntries(fd, b)
+		if err != nil || len(names) == 0 {
+			return err
 		}
-		err = errors.Join(err, one)
+		for _, name := range names {
+			one := unix.Unlinkat(fd, name, 0)
+			if errors.Is(one, unix.EISDIR) {
+				one = emptyDir(fd, name, depth)
+			}
+			err = errors.Join(err, one)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
 }
 
 func emptyDir(fd int, name string, depth int) error {
@@ -164,17 +172,17 @@ func emptyDir(fd int, name string, depth int) error {
 	return errors.Join(err, unix.Unlinkat(fd, name, unix.AT_REMOVEDIR))
 }
 
-// entries are the names in a folder.
-func entries(fd int) ([]string, error) {
+// someEntries are the first names in a folder, none if it is empty.
+func someEntries(fd int, b []byte) (names []string, err error) {
 	if _, err := unix.Seek(fd, 0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	var names []string
-	for b := make([]byte, 8<<10); ; {
+	for len(names) == 0 { // "." and ".." are none
 		n, err := unix.ReadDirent(fd, b)
 		if err != nil || n == 0 {
-			return names, err
+			return nil, err
 		}
 		_, _, names = unix.ParseDirent(b[:n], -1, names)
 	}
+	return names, nil
 }

@@ -84,7 +84,7 @@ func newWorker() (*worker, *net.UnixConn, error) {
 	}
 	return &worker{
 		lobby: lobby, policy: policy, actor: actor{able}, events: &events{},
-		groups:   &groups{passwd: "/etc/passwd", group: "/etc/group"},
+		groups:   &groups{passwd: "/etc/passwd", group: "/etc/group", least: policy.MinGID},
 		children: map[int]*child{}, running: map[uint32]int{}, making: map[string]chan struct{}{},
 	}, shared, nil
 }
@@ -177,8 +177,10 @@ func (w *worker) obey(m *message) (pid int, err error) {
 		return 0, err
 	}
 	c, err := w.start(r, m.session)
+	if c == nil {
+		w.leave(r.UID) // else when it is buried
+	}
 	if err != nil {
-		w.leave(r.UID)
 		return 0, err
 	}
 	return c.pid, nil
@@ -195,13 +197,15 @@ func (w *worker) permits(r *Request) error {
 		return refuse("usher was started as uid %d, gid %d, not as root: it cannot start a program as uid %d, gid %d", uid, gid, r.UID, r.GID)
 	case w.actor.able && r.UID == w.policy.Caller:
 		return refuse("uid %d is usher's own: a program that runs as it could take usher over", r.UID)
+	case w.actor.able && r.GID == w.policy.Group:
+		return refuse("gid %d is usher's own: a program that has it could read usher's keys", r.GID)
 	}
 	return nil
 }
 
 // start opens the home and starts the program in it.
 func (w *worker) start(r *Request, session int) (*child, error) {
-	home, err := w.openHome(r)
+	home, err := w.openHome(r, session)
 	if err != nil {
 		return nil, err
 	}
