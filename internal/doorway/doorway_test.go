@@ -143,6 +143,67 @@ func TestWhoIsRefusedIsStillTheVisitors(t *testing.T) {
 	}
 }
 
+// An answer that comes too late must not be taken for that to the next client.
+func TestAfterAnAnswerThatIsNoneNoMoreIsAsked(t *testing.T) {
+	dir, err := os.MkdirTemp("/tmp", "dw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "door")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		nc, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = nc.Write(append([]byte{9, 0, 0}, message("{}")...)) // nonsense, and yes to whatever is asked next
+	}()
+	v, err := doorway.Knock(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	for _, client := range []string{"first", "second"} {
+		_, accepted := sockets(t)
+		if err := v.Give(doorway.Request{Protocol: "imap"}, accepted); err == nil {
+			t.Errorf("the %s client is given away to nobody", client)
+		}
+	}
+	v.Gone() // else nobody would look for another usher
+}
+
+// What a stranger sends may take as long to be closed as he likes.
+func TestNobodyAtTheDoorKeepsUsherFromClosingIt(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	_, accepted := sockets(t)
+	lingers, err := accepted.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := int(lingers.Fd())
+	if err := errors.Join(accepted.(*net.TCPConn).SetLinger(3600), unix.SetNonblock(fd, true)); err != nil {
+		t.Fatal(err)
+	}
+	for err = nil; err == nil; { // the other end reads nothing
+		_, err = unix.Write(fd, make([]byte, 1<<16))
+	}
+	nc := h.raw(t)
+	_, _, err = nc.WriteMsgUnix(message(`{"protocol":"imap"}`), unix.UnixRights(fd, fd), nil)
+	if err := errors.Join(err, lingers.Close(), accepted.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := io.ReadAll(io.LimitReader(nc, 3)); len(answer) == 0 {
+		t.Fatal("there is no answer")
+	}
+	h.Close()
+}
+
 func TestWithoutAnUsherThereIsNoDoor(t *testing.T) {
 	h := newHouse(t)
 	v := h.knock(t)

@@ -51,7 +51,7 @@ func (v *Visit) Own() bool { return v.own }
 
 // Give hands a client over. On success it is the other process's, and its connection can
 // be closed here; on an error it is still ours. The error is a *Refusal if usher has said
-// no.
+// no. After any other one the visit is over.
 func (v *Visit) Give(r Request, client net.Conn) error {
 	return with(client, func(fd int) error { return v.ask(r, unix.UnixRights(fd)) })
 }
@@ -66,6 +66,9 @@ func (v *Visit) Enter(r Request) (*net.UnixConn, error) {
 	return v.nc, nil
 }
 
+// ask waits for the answer. One that has not come in time would be taken for that to the
+// next question, if it came still, and usher for one that knows who has its client: so
+// then there is no next one, and usher finds nobody to say yes to.
 func (v *Visit) ask(r Request, beside []byte) error {
 	text, err := encode(r)
 	if err != nil {
@@ -73,6 +76,7 @@ func (v *Visit) ask(r Request, beside []byte) error {
 	}
 	_ = v.nc.SetDeadline(time.Now().Add(answering))
 	if _, _, err := v.nc.WriteMsgUnix(text, beside, nil); err != nil {
+		v.Close()
 		return fmt.Errorf("ask the running usher: %w", err)
 	}
 	var h [head]byte
@@ -82,6 +86,7 @@ func (v *Visit) ask(r Request, beside []byte) error {
 	}
 	switch {
 	case err != nil:
+		v.Close()
 		return fmt.Errorf("the running usher does not answer: %w", err)
 	case a.Error != "":
 		return &Refusal{a.Error}
