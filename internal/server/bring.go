@@ -20,12 +20,12 @@ func (s *Start) bring(ctx context.Context, cfg *config.Config, visit *doorway.Vi
 	want := doorway.Request{Protocol: s.Protocol, TLS: s.TLS, User: s.User}
 	if s.pipes == nil && visit.Own() {
 		defer visit.Close()
-		return done(visit.Give(want, s.given.Client))
+		return s.done(visit.Give(want, s.given.Client))
 	}
 	inside, err := visit.Enter(want)
 	if err != nil {
 		visit.Close()
-		return done(err)
+		return s.done(err)
 	}
 	pipes := s.pipes
 	if pipes == nil {
@@ -36,12 +36,15 @@ func (s *Start) bring(ctx context.Context, cfg *config.Config, visit *doorway.Vi
 	return true, nil
 }
 
-// done tells whether a client was let in. If the other process has gone in between, the
-// client is ours still, and has heard nothing.
-func done(err error) (brought bool, _ error) {
+// done tells whether a client was let in. If the other process has gone in between, or
+// says nothing, the client is ours still, and has heard nothing.
+func (s *Start) done(err error) (brought bool, _ error) {
 	var refused *doorway.Refusal
-	if errors.As(err, &refused) {
+	switch {
+	case errors.As(err, &refused):
 		return false, err
+	case err != nil:
+		s.log.Warn(notBrought, "err", err)
 	}
 	return err == nil, nil
 }

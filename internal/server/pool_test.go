@@ -325,6 +325,9 @@ func TestWhatTheHomeRefusesTheClientHears(t *testing.T) {
 	if n := home.log.count("login refused", "too many", "via=mx1", "user=ann@example.org"); n != 1 {
 		t.Errorf("%d lines:\n%s", n, home.log)
 	}
+	if n := front.log.count("login refused", "[LIMIT]", "at node mx2, whose log has more with ext="); n != 1 {
+		t.Errorf("%d lines:\n%s", n, front.log)
+	}
 	// A node that serves no mailboxes.
 	home.house.Load().desk.Routes.Local = nil
 	for _, s := range home.Sessions(admin.Selector{}) {

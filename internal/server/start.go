@@ -196,10 +196,12 @@ func (s *Start) knock(ctx context.Context, cfg *config.Config) (*doorway.Visit, 
 	}
 	visit, err := doorway.Knock(ctx, doorway.Path(path), users...)
 	if err != nil && !errors.Is(err, doorway.ErrAbsent) {
-		s.log.Warn("no client can be brought to the running usher: this process serves them itself", "err", err)
+		s.log.Warn(notBrought, "err", err)
 	}
 	return visit, err
 }
+
+const notBrought = "no client can be brought to the running usher: this process serves them itself"
 
 // turnAway tells clients that nobody can serve them, if they are here.
 func (s *Start) turnAway() {
