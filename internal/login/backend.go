@@ -100,7 +100,7 @@ func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error
 		a.desk.Sessions.Remove(a.session.ID)
 	}
 	if err != nil && s.Node != "" {
-		err = fmt.Errorf("at node %s, whose log has more with ext=%s: %w", s.Node, a.client.ID, err)
+		err = fmt.Errorf("at node %s, whose log has more with ext=%s: %w", s.Node, a.client.sessionID(), err)
 	}
 	var r *Referral
 	if errors.As(err, &r) {

@@ -390,6 +390,8 @@ func TestClocksMayDiffer(t *testing.T) {
 	} {
 		if err := verify(c.at); (err == nil) != c.good {
 			t.Errorf("at %s, of a certificate from %s to %s: %v", c.at, other.NotBefore, other.NotAfter, err)
+		} else if err != nil && !strings.Contains(err.Error(), "that of mx1 holds from") {
+			t.Errorf("whose it is, the error does not say: %v", err)
 		}
 	}
 }

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"usher/internal/config"
@@ -13,14 +15,16 @@ import (
 	"usher/internal/stdio"
 )
 
-// A client for whom the running usher has no answer is served here, and the log says why.
+// A client for whom the running usher has no answer is to be served here. The log says why,
+// and so does the error if that cannot be.
 func TestAnUsherThatDoesNotAnswerIsInTheLog(t *testing.T) {
 	dir, err := os.MkdirTemp("/tmp", "br") // t.TempDir has a longer name than a socket may have
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	ln, err := net.Listen("unix", filepath.Join(dir, "door"))
+	socket := filepath.Join(dir, "admin")
+	ln, err := net.Listen("unix", doorway.Path(socket))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,14 +35,11 @@ func TestAnUsherThatDoesNotAnswerIsInTheLog(t *testing.T) {
 			_ = nc.Close()
 		}
 	}()
-	visit, err := doorway.Knock(t.Context(), ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	log := &lines{}
-	s := &Start{Way: Stdio, Wanted: listen.Wanted{Protocol: "imap"}, log: slog.New(slog.NewTextHandler(log, nil)), pipes: &stdio.Pipes{}}
-	if brought, err := s.bring(t.Context(), config.Default(), visit); brought || err != nil {
-		t.Errorf("brought %v, %v", brought, err)
+	s := &Start{Way: Stdio, Admin: socket, Wanted: listen.Wanted{Protocol: "imap"}, log: slog.New(slog.NewTextHandler(log, nil)), pipes: &stdio.Pipes{}}
+	err = s.serve(t.Context(), config.Default(), fs.ErrPermission) // which somebody who comes by ssh has
+	if err == nil || !strings.HasPrefix(err.Error(), "the running usher does not answer") || !strings.Contains(err.Error(), "the configuration cannot be read") {
+		t.Errorf("the error is %v", err)
 	}
 	if n := log.count("level=WARN", "this process serves them itself", "does not answer"); n != 1 {
 		t.Errorf("%d lines:\n%s", n, log)

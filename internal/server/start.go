@@ -152,8 +152,8 @@ func (s *Start) takeMaster(ctx context.Context) error {
 func (s *Start) serve(ctx context.Context, cfg *config.Config, peeked error) error {
 	visit, err := s.knock(ctx, cfg)
 	if visit != nil {
-		brought, err := s.bring(ctx, cfg, visit)
-		if brought || err != nil {
+		var over bool
+		if over, err = s.bring(ctx, cfg, visit); over {
 			return err
 		}
 	}
