@@ -517,3 +517,15 @@ func TestANodeHasSoManyConnectionsWaitingAndNoMore(t *testing.T) {
 		t.Error("a place was given back twice")
 	}
 }
+
+// With --force the authority's key would be gone.
+func TestANodeDoesNotTakeTheAuthoritysPlace(t *testing.T) {
+	a := authority(t)
+	a.Force = true
+	if _, _, err := a.Add("ca", 1); err == nil || !strings.Contains(err.Error(), "the authority's") {
+		t.Errorf("the error is %v", err)
+	}
+	if _, _, err := a.Add("mx9", 1); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
