@@ -1,6 +1,7 @@
 package server
 
 import (
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"usher/internal/config"
 	"usher/internal/doorway"
@@ -43,5 +45,33 @@ func TestAnUsherThatDoesNotAnswerIsInTheLog(t *testing.T) {
 	}
 	if n := log.count("level=WARN", "this process serves them itself", "does not answer"); n != 1 {
 		t.Errorf("%d lines:\n%s", n, log)
+	}
+}
+
+// Who is turned away hears the end, though an usher that hangs was given the connection.
+func TestWhoIsTurnedAwayIsNotHeldByAnUsherThatHangs(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	given, err := accepted.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer given.Close()
+	(&Start{Wanted: listen.Wanted{Protocol: "imap"}}).away(accepted)
+	_ = client.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if heard, err := io.ReadAll(client); err != nil || !strings.HasPrefix(string(heard), "* BYE") {
+		t.Errorf("heard %q, %v", heard, err)
 	}
 }

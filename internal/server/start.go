@@ -231,6 +231,9 @@ func (s *Start) awayTo(w io.WriteCloser) {
 	if p := protocol(s.Protocol); p != nil && s.TLS != "implicit" {
 		_, _ = io.WriteString(w, p.Info().Away+"\r\n")
 	}
+	if half, ok := w.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // an usher that does not answer may have it too, and close it when it does
+	}
 	_ = w.Close()
 }
 
