@@ -24,7 +24,9 @@ func TestWhatPoolAddPrintsIsTOML(t *testing.T) {
 		if !found {
 			continue
 		}
-		var file struct{ Pool struct{ Nodes map[string]string } }
+		var file struct {
+			Pool struct{ Nodes map[string]string }
+		}
 		err := toml.Unmarshal([]byte(strings.Replace(text, ", …", "", 1)), &file)
 		if want := "ADDRESS-OF-" + args[1] + ":7143"; err != nil || file.Pool.Nodes[args[1]] != want {
 			t.Errorf("%s: nodes %v, %v, of\n%s", args[1], file.Pool.Nodes, err, text)

@@ -121,13 +121,13 @@ func (d *Door) serve(ln *net.UnixListener) {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		d.all.Go(func() { d.hear(nc) })
+		d.meet(nc)
 	}
 }
 
-// hear listens to one connection. It becomes a stranger's client, and carries one client
-// after the other of those whom we believe.
-func (d *Door) hear(nc *net.UnixConn) {
+// meet sends away whoever cannot stay before the next is accepted: goroutines that wait
+// for a processor would hold descriptors, of which a flood would leave none.
+func (d *Door) meet(nc *net.UnixConn) {
 	uid, err := peer(nc)
 	if err != nil {
 		_ = nc.Close()
@@ -139,7 +139,16 @@ func (d *Door) hear(nc *net.UnixConn) {
 		_ = nc.Close()
 		return
 	}
-	defer leave()
+	d.all.Go(func() {
+		defer leave()
+		d.hear(nc, uid, own)
+	})
+}
+
+// hear listens to one connection. It becomes a stranger's client, and carries one client
+// after the other of those whom we believe.
+func (d *Door) hear(nc *net.UnixConn, uid uint32, own bool) {
+	var err error
 	for given := true; given; {
 		given, err = d.one(nc, uid, own)
 	}

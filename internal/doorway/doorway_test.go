@@ -334,11 +334,17 @@ func descriptors(t *testing.T) int {
 const (
 	stranger = "USHER_TEST_STRANGER"
 	impostor = "USHER_TEST_IMPOSTOR"
+	flood    = "USHER_TEST_FLOOD"
 )
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(stranger); path != "" {
 		visit(path)
+		return
+	}
+	if path := os.Getenv(flood); path != "" {
+		stay(path)
+		overrun(path)
 		return
 	}
 	if path := os.Getenv(impostor); path != "" {
@@ -394,6 +400,49 @@ func stay(path string) (n int) {
 	}
 	wg.Wait()
 	return n
+}
+
+// overrun comes as often as it can, without a word.
+func overrun(path string) {
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			var all []net.Conn
+			for range 1000 {
+				if nc, err := net.Dial("unix", path); err == nil {
+					all = append(all, nc)
+				}
+			}
+			for _, nc := range all {
+				_ = nc.Close()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestAFloodOfStrangersTakesNoDescriptors(t *testing.T) {
+	h := newHouse(t)
+	c := somebodyElse(t, h.dir, flood+"="+h.Path)
+	ended := make(chan error, 1)
+	before, most := descriptors(t), 0
+	go func() { ended <- c.Run() }()
+	for running := true; running; {
+		most = max(most, descriptors(t))
+		select {
+		case err := <-ended:
+			if running = false; err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+	}
+	if most > before+40 {
+		t.Errorf("usher had %d descriptors open, and before the flood %d", most, before)
+	}
+	if _, err := h.knock(t).Enter(doorway.Request{Protocol: "imap"}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
 }
 
 func TestStrangersGainNoMoreThanAConnection(t *testing.T) {

@@ -25,8 +25,7 @@ type Visit struct {
 // Knock connects to a door. The error is ErrAbsent if there is none, or nobody behind it.
 // Usher may be root, we, whom its folder belongs to, or one of the users.
 func Knock(ctx context.Context, path string, users ...uint32) (*Visit, error) {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", path)
+	nc, err := dial(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
@@ -44,6 +43,23 @@ func Knock(ctx context.Context, path string, users ...uint32) (*Visit, error) {
 	}
 	v.own = os.Geteuid() == 0 || uint32(os.Geteuid()) == uid
 	return v, nil
+}
+
+// dial tries again for a while if so many stand before the door that there is no room for
+// one more: usher may be flooded, and who brings clients would have to serve them himself.
+func dial(ctx context.Context, path string) (nc net.Conn, err error) {
+	var d net.Dialer
+	for range mostTries {
+		if nc, err = d.DialContext(ctx, "unix", path); !errors.Is(err, syscall.EAGAIN) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(tryAgain):
+		}
+	}
+	return nc, err
 }
 
 // Own tells whether we are root or usher's own user: then Give can be used.
