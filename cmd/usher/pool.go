@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,7 +74,7 @@ is out of date; a running usher takes it as soon as both files are replaced.`,
 			if err != nil {
 				return notMade(err)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), addText, node, cert, key, filepath.Join(a.Dir, pool.AuthorityCert), node)
+			fmt.Fprintf(cmd.OutOrStdout(), addText, node, cert, key, filepath.Join(a.Dir, pool.AuthorityCert), asKey(node))
 			return nil
 		},
 	}
@@ -88,11 +89,19 @@ const addText = `copy to %[1]s, with the key readable for usher's user only:
   %[4]s  to /etc/usher/pool-ca.pem
 in usher.toml, the same on all nodes:
   [pool]
-  nodes = { %[5]s = "ADDRESS-OF-%[5]s:7143", … }
+  nodes = { %[5]s = "ADDRESS-OF-%[1]s:7143", … }
   cert  = "node.pem"
   key   = "node.key"
   ca    = "pool-ca.pem"
 `
+
+// asKey is a node's name as a key of TOML, in which a dot outside quotes begins a table.
+func asKey(node string) string {
+	if strings.Contains(node, ".") {
+		return strconv.Quote(node)
+	}
+	return node
+}
 
 // isNodeName tells whether a name fits into a certificate, a file's name and TOML.
 func isNodeName(s string) bool {

@@ -61,7 +61,7 @@ func (f Fields) Starred() Fields {
 // isSecret tells whether the values of a field are nobody else's business.
 func isSecret(name string) bool {
 	name = FieldName(name)
-	for _, part := range []string{"pass", "pw", "secret", "token"} {
+	for _, part := range []string{"pass", "pw", "secret", "token", "hash", "key", "cred", "otp"} {
 		if strings.Contains(name, part) && name != "nopassword" {
 			return true
 		}

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"usher/internal/password"
 )
 
 // Passport are the fields by which another node of the pool serves an account: what
@@ -45,11 +47,22 @@ func FromPassport(name, node string, f Fields) (*Account, error) {
 // called: {SCHEME}…, or crypt(3)'s $id$….
 func looksHashed(value string) bool {
 	if scheme, _, ok := strings.Cut(value, "}"); ok && len(scheme) > 1 && scheme[0] == '{' {
-		return !strings.ContainsFunc(scheme[1:], func(r rune) bool {
-			return (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
-		})
+		return isScheme(scheme[1:])
 	}
 	return len(value) > 3 && value[0] == '$' && strings.Contains(value[1:], "$")
+}
+
+// isScheme tells whether a word is the name of a scheme, or could be that of one which
+// usher does not have. Those that it has match in any case of letters: LDAP servers
+// write {crypt}.
+func isScheme(word string) bool {
+	name, _, _ := strings.Cut(word, ".") // behind it stands how the rest is written
+	if slices.ContainsFunc(password.Schemes(), func(s string) bool { return strings.EqualFold(s, name) }) {
+		return true
+	}
+	return !strings.ContainsFunc(word, func(r rune) bool {
+		return (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '.' && r != '_'
+	})
 }
 
 // nets is allow_nets as a field.

@@ -15,6 +15,8 @@ func TestAPassportHoldsNoSecret(t *testing.T) {
 		"uid": "1000", "gid": "1000", "home": "/home/ann", "mail": "maildir:~/Maildir", "quota": "1G", "allow_nets": "local,192.0.2.0/24",
 		"imappw": "the secret", "api_secret": "the secret", "access_token": "the secret",
 		"copy": "{SSHA512}the secret", "crypt": "$6$salt$the secret", "old": "{BLF-CRYPT}$2y$the secret", "note": "{home} is where the heart is", "price": "$5",
+		"ldap": "{ssha}the secret", "old_crypt": "{crypt}the secret", "clear": "{Plain.b64}the secret", "nthash": "the secret", "krbPrincipalKey": "the secret",
+		"credentials": "the secret", "totp_seed": "the secret",
 		"options": "sharedgroup=x,shadowpw=the secret,wbnodsn=1", "nodelay": "Y",
 	}.Account("ann")
 	if err != nil {

@@ -89,10 +89,16 @@ func (o *Opener) Open(ctx context.Context, t route.Target, enter enterFunc) (*wi
 	}
 	for round := 0; ; round++ {
 		c, err := o.openOne(ctx, d.Stops, enter)
-		if err == nil || isFinal(err) || !isAgain(err) || round == maxReconnects || !wait(ctx) {
+		if err == nil || isFinal(err) || !isAgain(err) || round == maxReconnects || !recovers(d.Stops) || !wait(ctx) {
 			return c, err
 		}
 	}
+}
+
+// recovers tells whether it is worth while to ask again: not if there are only programs,
+// which are started anew each time, and nodes that have had one started.
+func recovers(stops []route.Stop) bool {
+	return slices.ContainsFunc(stops, func(s route.Stop) bool { return !s.Preauth() })
 }
 
 // wait lets a server recover. It returns false if there is no time left.

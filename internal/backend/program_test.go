@@ -30,6 +30,30 @@ func here(timeout time.Duration) route.Dial {
 	return route.Dial{Stops: []route.Stop{{Backend: route.LocalName, Addr: "imap", Exec: &route.Exec{Program: "imap"}, ConnectTimeout: timeout}}}
 }
 
+// unavailable is a refusal that is not final.
+type unavailable struct{ error }
+
+func (unavailable) Final() bool { return false }
+
+// One login would be many processes, and at a node many times as many.
+func TestAProgramThatRefusesIsNotStartedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		starts := 0
+		o := New()
+		o.Start = func(context.Context, route.Stop) (net.Conn, error) {
+			starts++
+			ours, theirs := net.Pipe()
+			return ours, theirs.Close()
+		}
+		_, err := o.Open(t.Context(), here(time.Minute), func(context.Context, *wire.Conn, route.Stop) error {
+			return unavailable{errors.New("[SYS/TEMP] the mailbox cannot be opened")}
+		})
+		if err == nil || starts != 1 {
+			t.Errorf("it was started %d times: %v", starts, err)
+		}
+	})
+}
+
 func hear(_ context.Context, c *wire.Conn, _ route.Stop) error {
 	_, err := c.ReadLine()
 	return err

@@ -584,7 +584,8 @@ type Policy struct {
 // program of [local]. In host, an account names that machine as it is called here.
 type Pool struct {
 	// The machines, by name, and where the others reach them:
-	// nodes = { mx1 = "10.0.0.1:7143", mx2 = "10.0.0.2:7143" }.
+	// nodes = { mx1 = "10.0.0.1:7143", mx2 = "10.0.0.2:7143" }. A name with a dot in it
+	// stands in quotes.
 	Nodes map[string]string `toml:"nodes"`
 	// Which of them this machine is. "" means the one whose name is in its certificate,
 	// so that the same file serves all.

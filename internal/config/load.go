@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -23,7 +24,11 @@ type document struct {
 func Load(path string) (*Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w (create the file, or name another one)", err)
+		remedy := "create the file, or name another one"
+		if errors.Is(err, fs.ErrPermission) {
+			remedy = "let who runs this read it"
+		}
+		return nil, fmt.Errorf("read the configuration: %w (%s)", err, remedy)
 	}
 	return Parse(path, text, os.LookupEnv)
 }

@@ -20,6 +20,11 @@ const (
 	mostOfOne     = 8
 )
 
+// leaving is how long Close waits for those at the door. They have their answers at once,
+// but a stranger can send a descriptor whose closing takes as long as he likes: a socket
+// that lingers, a file of a file system of his own.
+const leaving = 2 * time.Second
+
 // A Door is where visitors come to this process. Its fields are not changed once it is
 // open.
 type Door struct {
@@ -43,14 +48,14 @@ type Door struct {
 }
 
 // Open makes the socket, in place of whatever is there, and answers until Close. Its
-// folder must be there.
+// folder must be there. A door is opened once.
 func (d *Door) Open() error {
 	ln, err := d.bind()
 	if err != nil {
 		return fmt.Errorf("cannot open the door %s: %w", d.Path, err)
 	}
 	d.ln, d.strangers, d.here, d.closed = ln, map[uint32]int{}, map[*net.UnixConn]bool{}, false
-	d.all.Go(d.serve)
+	d.all.Go(func() { d.serve(ln) })
 	return nil
 }
 
@@ -97,13 +102,18 @@ func (d *Door) Close() {
 	}
 	d.mu.Unlock()
 	_ = d.ln.Close()
-	d.all.Wait()
 	d.ln = nil
+	empty := make(chan struct{})
+	go func() { d.all.Wait(); close(empty) }()
+	select {
+	case <-empty:
+	case <-time.After(leaving):
+	}
 }
 
-func (d *Door) serve() {
+func (d *Door) serve(ln *net.UnixListener) {
 	for {
-		nc, err := d.ln.AcceptUnix()
+		nc, err := ln.AcceptUnix()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -111,13 +121,13 @@ func (d *Door) serve() {
 			time.Sleep(100 * time.Millisecond)
 			continue
 		}
-		d.all.Go(func() { d.hear(nc) })
+		d.meet(nc)
 	}
 }
 
-// hear listens to one connection. It becomes a stranger's client, and carries one client
-// after the other of those whom we believe.
-func (d *Door) hear(nc *net.UnixConn) {
+// meet sends away whoever cannot stay before the next is accepted: goroutines that wait
+// for a processor would hold descriptors, of which a flood would leave none.
+func (d *Door) meet(nc *net.UnixConn) {
 	uid, err := peer(nc)
 	if err != nil {
 		_ = nc.Close()
@@ -129,7 +139,16 @@ func (d *Door) hear(nc *net.UnixConn) {
 		_ = nc.Close()
 		return
 	}
-	defer leave()
+	d.all.Go(func() {
+		defer leave()
+		d.hear(nc, uid, own)
+	})
+}
+
+// hear listens to one connection. It becomes a stranger's client, and carries one client
+// after the other of those whom we believe.
+func (d *Door) hear(nc *net.UnixConn, uid uint32, own bool) {
+	var err error
 	for given := true; given; {
 		given, err = d.one(nc, uid, own)
 	}

@@ -43,6 +43,9 @@ type Visitor struct {
 const (
 	askTime   = 5 * time.Second // for a request, once its connection is open, and for the answer to be taken
 	answering = 10 * time.Second
+
+	mostTries = 200 // to find room before the door
+	tryAgain  = 10 * time.Millisecond
 )
 
 // ErrAbsent says that there is no usher behind the door.

@@ -143,6 +143,67 @@ func TestWhoIsRefusedIsStillTheVisitors(t *testing.T) {
 	}
 }
 
+// An answer that comes too late must not be taken for that to the next client.
+func TestAfterAnAnswerThatIsNoneNoMoreIsAsked(t *testing.T) {
+	dir, err := os.MkdirTemp("/tmp", "dw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "door")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		nc, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = nc.Write(append([]byte{9, 0, 0}, message("{}")...)) // nonsense, and yes to whatever is asked next
+	}()
+	v, err := doorway.Knock(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	for _, client := range []string{"first", "second"} {
+		_, accepted := sockets(t)
+		if err := v.Give(doorway.Request{Protocol: "imap"}, accepted); err == nil {
+			t.Errorf("the %s client is given away to nobody", client)
+		}
+	}
+	v.Gone() // else nobody would look for another usher
+}
+
+// What a stranger sends may take as long to be closed as he likes.
+func TestNobodyAtTheDoorKeepsUsherFromClosingIt(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	_, accepted := sockets(t)
+	lingers, err := accepted.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd := int(lingers.Fd())
+	if err := errors.Join(accepted.(*net.TCPConn).SetLinger(3600), unix.SetNonblock(fd, true)); err != nil {
+		t.Fatal(err)
+	}
+	for err = nil; err == nil; { // the other end reads nothing
+		_, err = unix.Write(fd, make([]byte, 1<<16))
+	}
+	nc := h.raw(t)
+	_, _, err = nc.WriteMsgUnix(message(`{"protocol":"imap"}`), unix.UnixRights(fd, fd), nil)
+	if err := errors.Join(err, lingers.Close(), accepted.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if answer, _ := io.ReadAll(io.LimitReader(nc, 3)); len(answer) == 0 {
+		t.Fatal("there is no answer")
+	}
+	h.Close()
+}
+
 func TestWithoutAnUsherThereIsNoDoor(t *testing.T) {
 	h := newHouse(t)
 	v := h.knock(t)
@@ -273,11 +334,17 @@ func descriptors(t *testing.T) int {
 const (
 	stranger = "USHER_TEST_STRANGER"
 	impostor = "USHER_TEST_IMPOSTOR"
+	flood    = "USHER_TEST_FLOOD"
 )
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(stranger); path != "" {
 		visit(path)
+		return
+	}
+	if path := os.Getenv(flood); path != "" {
+		stay(path)
+		overrun(path)
 		return
 	}
 	if path := os.Getenv(impostor); path != "" {
@@ -333,6 +400,49 @@ func stay(path string) (n int) {
 	}
 	wg.Wait()
 	return n
+}
+
+// overrun comes as often as it can, without a word.
+func overrun(path string) {
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			var all []net.Conn
+			for range 1000 {
+				if nc, err := net.Dial("unix", path); err == nil {
+					all = append(all, nc)
+				}
+			}
+			for _, nc := range all {
+				_ = nc.Close()
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestAFloodOfStrangersTakesNoDescriptors(t *testing.T) {
+	h := newHouse(t)
+	c := somebodyElse(t, h.dir, flood+"="+h.Path)
+	ended := make(chan error, 1)
+	before, most := descriptors(t), 0
+	go func() { ended <- c.Run() }()
+	for running := true; running; {
+		most = max(most, descriptors(t))
+		select {
+		case err := <-ended:
+			if running = false; err != nil {
+				t.Fatal(err)
+			}
+		default:
+		}
+	}
+	if most > before+40 {
+		t.Errorf("usher had %d descriptors open, and before the flood %d", most, before)
+	}
+	if _, err := h.knock(t).Enter(doorway.Request{Protocol: "imap"}); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
 }
 
 func TestStrangersGainNoMoreThanAConnection(t *testing.T) {

@@ -25,8 +25,7 @@ type Visit struct {
 // Knock connects to a door. The error is ErrAbsent if there is none, or nobody behind it.
 // Usher may be root, we, whom its folder belongs to, or one of the users.
 func Knock(ctx context.Context, path string, users ...uint32) (*Visit, error) {
-	var d net.Dialer
-	nc, err := d.DialContext(ctx, "unix", path)
+	nc, err := dial(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("%w: %w", ErrAbsent, err)
@@ -46,12 +45,29 @@ func Knock(ctx context.Context, path string, users ...uint32) (*Visit, error) {
 	return v, nil
 }
 
+// dial tries again for a while if so many stand before the door that there is no room for
+// one more: usher may be flooded, and who brings clients would have to serve them himself.
+func dial(ctx context.Context, path string) (nc net.Conn, err error) {
+	var d net.Dialer
+	for range mostTries {
+		if nc, err = d.DialContext(ctx, "unix", path); !errors.Is(err, syscall.EAGAIN) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(tryAgain):
+		}
+	}
+	return nc, err
+}
+
 // Own tells whether we are root or usher's own user: then Give can be used.
 func (v *Visit) Own() bool { return v.own }
 
 // Give hands a client over. On success it is the other process's, and its connection can
 // be closed here; on an error it is still ours. The error is a *Refusal if usher has said
-// no.
+// no. After any other one the visit is over.
 func (v *Visit) Give(r Request, client net.Conn) error {
 	return with(client, func(fd int) error { return v.ask(r, unix.UnixRights(fd)) })
 }
@@ -66,6 +82,9 @@ func (v *Visit) Enter(r Request) (*net.UnixConn, error) {
 	return v.nc, nil
 }
 
+// ask waits for the answer. One that has not come in time would be taken for that to the
+// next question, if it came still, and usher for one that knows who has its client: so
+// then there is no next one, and usher finds nobody to say yes to.
 func (v *Visit) ask(r Request, beside []byte) error {
 	text, err := encode(r)
 	if err != nil {
@@ -73,6 +92,7 @@ func (v *Visit) ask(r Request, beside []byte) error {
 	}
 	_ = v.nc.SetDeadline(time.Now().Add(answering))
 	if _, _, err := v.nc.WriteMsgUnix(text, beside, nil); err != nil {
+		v.Close()
 		return fmt.Errorf("ask the running usher: %w", err)
 	}
 	var h [head]byte
@@ -82,6 +102,7 @@ func (v *Visit) ask(r Request, beside []byte) error {
 	}
 	switch {
 	case err != nil:
+		v.Close()
 		return fmt.Errorf("the running usher does not answer: %w", err)
 	case a.Error != "":
 		return &Refusal{a.Error}

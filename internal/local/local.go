@@ -101,12 +101,22 @@ func (c Command) Request(x *route.Exec) (spawn.Request, error) {
 	default:
 		c.preauth(x, &r)
 	}
+	if climbs(x.User) {
+		return r, fmt.Errorf("the name %.80q has a part . or .., which would lead out of its folder where a mailbox is called as its user", x.User)
+	}
 	for _, s := range slices.Concat(r.Args, r.Env) {
 		if strings.ContainsRune(s, 0) {
 			return r, fmt.Errorf("the account %q has a NUL in a field, which no program can be told", x.User)
 		}
 	}
 	return r, nil
+}
+
+// climbs tells whether a name, or one of its parts, is no folder of its own: programs
+// make file names of it, and the words of a command may.
+func climbs(user string) bool {
+	return slices.ContainsFunc(strings.FieldsFunc(user, func(r rune) bool { return r == '/' || r == '@' }),
+		func(part string) bool { return part == "." || part == ".." })
 }
 
 // system is what an account may be called in /etc/passwd. Whether it is that user's

@@ -116,6 +116,20 @@ func TestANULIsRefused(t *testing.T) {
 	}
 }
 
+// Else one user's mailbox could be had by another's name.
+func TestANameDoesNotLeadElsewhere(t *testing.T) {
+	for name, ok := range map[string]bool{
+		"../bob": false, "ann/../../bob@example.org": false, "..": false, "ann@..": false, "./ann": false, "x@example.org/..": false,
+		"ann": true, "a..b@example.org": true, ".ann@example.org": true, "ann/admin": true,
+	} {
+		x := ann()
+		x.User = name
+		if _, err := (local.Command{Words: []string{"/x", "path=/mail/{user}"}}).Request(x); (err == nil) != ok {
+			t.Errorf("%q: the error is %v", name, err)
+		}
+	}
+}
+
 // Who comes over no network still has an address: without one Courier's imapd ends.
 func TestWhoHasNoAddressComesFromHere(t *testing.T) {
 	x := ann()

@@ -3,6 +3,7 @@ package login
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -97,6 +98,9 @@ func (a *Admission) enter(ctx context.Context, b *wire.Conn, s route.Stop) error
 	err = t.scrub(err, s.Login.Password != "" || s.Login.Token)
 	if err != nil {
 		a.desk.Sessions.Remove(a.session.ID)
+	}
+	if err != nil && s.Node != "" {
+		err = fmt.Errorf("at node %s, whose log has more with ext=%s: %w", s.Node, a.client.sessionID(), err)
 	}
 	var r *Referral
 	if errors.As(err, &r) {

@@ -126,15 +126,31 @@ func (p Protocol) admit(ctx context.Context, c *login.Client, d *login.Desk, nod
 	c.Protocol = g
 	c.Introduced(v, node)
 	return g.Greet(c, func() (*login.Admission, error) {
-		if err := p.Node.May(node, v.Account.Name); err != nil {
-			return nil, d.RefuseVoucher(c, v.Account.Name, err)
-		}
-		who, err := account.FromPassport(v.Account.Name, node, v.Account.Fields)
+		who, err := p.believe(node, v.Account)
 		if err != nil {
-			return nil, d.RefuseVoucher(c, v.Account.Name, fmt.Errorf("what node %s says of the account: %w", node, err))
+			return nil, d.RefuseVoucher(c, v.Account.Name, err)
 		}
 		return d.Vouched(ctx, c, who)
 	})
+}
+
+// believe is the account that a node vouches for, if the rules let it. They are asked
+// about the name that the program is told, too: it may be what the mailbox is found by.
+func (p Protocol) believe(node string, a pool.Account) (*account.Account, error) {
+	if err := p.Node.May(node, a.Name); err != nil {
+		return nil, err
+	}
+	who, err := account.FromPassport(a.Name, node, a.Fields)
+	if err != nil {
+		return nil, fmt.Errorf("what node %s says of the account: %w", node, err)
+	}
+	if who.Place.User == "" {
+		return who, nil
+	}
+	if err := p.Node.May(node, who.Place.User); err != nil {
+		return nil, fmt.Errorf("destuser: %w", err)
+	}
+	return who, nil
 }
 
 func (p Protocol) greeter(name string) (login.Greeter, error) {

@@ -68,6 +68,9 @@ func (a Authority) Init(domains ...string) error {
 // Add signs a certificate for a node, with a key of its own, and gives the names of the
 // files.
 func (a Authority) Add(node string, days int) (cert, key string, err error) {
+	if node+".pem" == AuthorityCert {
+		return "", "", fmt.Errorf("no node can be called %q: its files would take the place of the authority's", node)
+	}
 	by, byKey, err := a.load()
 	if err != nil {
 		return "", "", err

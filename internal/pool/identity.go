@@ -109,8 +109,8 @@ func (id *identity) verify(chain []*x509.Certificate, use x509.ExtKeyUsage, now 
 		}
 	}
 	if invalid, is := errors.AsType[x509.CertificateInvalidError](err); is && invalid.Reason == x509.Expired {
-		return fmt.Errorf("%w: it holds from %s to %s: renew it with usher pool add, and see that the clocks are right",
-			ErrExpired, chain[0].NotBefore.UTC().Format(time.DateTime), chain[0].NotAfter.UTC().Format(time.DateTime))
+		return fmt.Errorf("%w: that of %.200s holds from %s to %s: renew it with usher pool add, and see that the clocks are right",
+			ErrExpired, names(chain[0].DNSNames), chain[0].NotBefore.UTC().Format(time.DateTime), chain[0].NotAfter.UTC().Format(time.DateTime))
 	}
 	return err
 }

@@ -390,6 +390,8 @@ func TestClocksMayDiffer(t *testing.T) {
 	} {
 		if err := verify(c.at); (err == nil) != c.good {
 			t.Errorf("at %s, of a certificate from %s to %s: %v", c.at, other.NotBefore, other.NotAfter, err)
+		} else if err != nil && !strings.Contains(err.Error(), "that of mx1 holds from") {
+			t.Errorf("whose it is, the error does not say: %v", err)
 		}
 	}
 }
@@ -513,5 +515,17 @@ func TestANodeHasSoManyConnectionsWaitingAndNoMore(t *testing.T) {
 	}
 	if _, ok := n.Waits("mx2"); ok {
 		t.Error("a place was given back twice")
+	}
+}
+
+// With --force the authority's key would be gone.
+func TestANodeDoesNotTakeTheAuthoritysPlace(t *testing.T) {
+	a := authority(t)
+	a.Force = true
+	if _, _, err := a.Add("ca", 1); err == nil || !strings.Contains(err.Error(), "the authority's") {
+		t.Errorf("the error is %v", err)
+	}
+	if _, _, err := a.Add("mx9", 1); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }

@@ -11,21 +11,21 @@ import (
 	"usher/internal/stdio"
 )
 
-// bring gives the clients to the running usher. It returns false, and has them still, if
-// that has no time for any just now.
-func (s *Start) bring(ctx context.Context, cfg *config.Config, visit *doorway.Visit) (brought bool, err error) {
+// bring gives the clients to the running usher. If it is not over with that we have them
+// still: the error says why usher has no time for any just now.
+func (s *Start) bring(ctx context.Context, cfg *config.Config, visit *doorway.Visit) (over bool, err error) {
 	if len(s.given.Ports) > 0 {
 		return true, s.bringAll(ctx, cfg, visit)
 	}
 	want := doorway.Request{Protocol: s.Protocol, TLS: s.TLS, User: s.User}
 	if s.pipes == nil && visit.Own() {
 		defer visit.Close()
-		return done(visit.Give(want, s.given.Client))
+		return s.done(visit.Give(want, s.given.Client))
 	}
 	inside, err := visit.Enter(want)
 	if err != nil {
 		visit.Close()
-		return done(err)
+		return s.done(err)
 	}
 	pipes := s.pipes
 	if pipes == nil {
@@ -36,14 +36,14 @@ func (s *Start) bring(ctx context.Context, cfg *config.Config, visit *doorway.Vi
 	return true, nil
 }
 
-// done tells whether a client was let in. If the other process has gone in between, the
-// client is ours still, and has heard nothing.
-func done(err error) (brought bool, _ error) {
+// done tells whether usher has taken a client, or refused it. If the other process has
+// gone in between, or says nothing, the client is ours still, and has heard nothing.
+func (s *Start) done(err error) (over bool, _ error) {
 	var refused *doorway.Refusal
-	if errors.As(err, &refused) {
-		return false, err
+	if over = err == nil || errors.As(err, &refused); !over {
+		s.log.Warn(notBrought, "err", err)
 	}
-	return err == nil, nil
+	return over, err
 }
 
 // bringAll brings all clients of the ports, until usher has no more time for them.

@@ -325,6 +325,9 @@ func TestWhatTheHomeRefusesTheClientHears(t *testing.T) {
 	if n := home.log.count("login refused", "too many", "via=mx1", "user=ann@example.org"); n != 1 {
 		t.Errorf("%d lines:\n%s", n, home.log)
 	}
+	if n := front.log.count("login refused", "[LIMIT]", "at node mx2, whose log has more with ext="); n != 1 {
+		t.Errorf("%d lines:\n%s", n, front.log)
+	}
 	// A node that serves no mailboxes.
 	home.house.Load().desk.Routes.Local = nil
 	for _, s := range home.Sessions(admin.Selector{}) {
@@ -453,6 +456,7 @@ func TestAPeerThatLiesGainsNothing(t *testing.T) {
 	}{
 		{"a user that it may not vouch for", voucher(t, func(v *pool.Voucher) { v.Account.Name = "bob@example.org" }), "* BYE [SERVERBUG]", []string{"login refused", "user=bob@example.org", "vouch", "via=mx1", "misconfigured"}},
 		{"the same by POP3", voucher(t, func(v *pool.Voucher) { v.Account.Name, v.Protocol = "bob@example.org", "pop3" }), "-ERR [SYS/PERM]", []string{"login refused", "protocol=pop3", "vouch"}},
+		{"the name of such a user for the program", voucher(t, func(v *pool.Voucher) { v.Account.Fields["destuser"] = "bob@example.org" }), "* BYE [SERVERBUG]", []string{"login refused", "user=ann@example.org", "destuser", "vouch", "misconfigured"}},
 		{"an unknown protocol", voucher(t, func(v *pool.Voucher) { v.Protocol = "pool" }), "", []string{"node refused", "node=mx1", "does not speak"}},
 		{"garbage", []byte(strings.Repeat("a1 LOGIN ann secret\r\n", 9)), "", []string{"node refused", "no PROXY header"}},
 		{"something behind it", append(voucher(t, none), "x"...), "", []string{"node refused", "stands behind it"}},

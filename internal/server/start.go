@@ -152,8 +152,8 @@ func (s *Start) takeMaster(ctx context.Context) error {
 func (s *Start) serve(ctx context.Context, cfg *config.Config, peeked error) error {
 	visit, err := s.knock(ctx, cfg)
 	if visit != nil {
-		brought, err := s.bring(ctx, cfg, visit)
-		if brought || err != nil {
+		var over bool
+		if over, err = s.bring(ctx, cfg, visit); over {
 			return err
 		}
 	}
@@ -196,10 +196,12 @@ func (s *Start) knock(ctx context.Context, cfg *config.Config) (*doorway.Visit, 
 	}
 	visit, err := doorway.Knock(ctx, doorway.Path(path), users...)
 	if err != nil && !errors.Is(err, doorway.ErrAbsent) {
-		s.log.Warn("no client can be brought to the running usher: this process serves them itself", "err", err)
+		s.log.Warn(notBrought, "err", err)
 	}
 	return visit, err
 }
+
+const notBrought = "no client can be brought to the running usher: this process serves them itself"
 
 // turnAway tells clients that nobody can serve them, if they are here.
 func (s *Start) turnAway() {
@@ -228,6 +230,9 @@ func (s *Start) away(nc net.Conn) {
 func (s *Start) awayTo(w io.WriteCloser) {
 	if p := protocol(s.Protocol); p != nil && s.TLS != "implicit" {
 		_, _ = io.WriteString(w, p.Info().Away+"\r\n")
+	}
+	if half, ok := w.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite() // an usher that does not answer may have it too, and close it when it does
 	}
 	_ = w.Close()
 }
