@@ -125,6 +125,9 @@ func (w *worker) serve(shared *net.UnixConn) error {
 	for {
 		m, err := receive(shared, b)
 		if errors.Is(err, errLeft) {
+			for range most {
+				slots <- struct{}{} // what is being worked on is finished: it may have a child yet
+			}
 			w.outlast()
 			return nil
 		}
