@@ -18,6 +18,7 @@ import (
 const (
 	mostStrangers = 32
 	mostOfOne     = 8
+	mostTurned    = 16 // who are being sent away
 )
 
 // leaving is how long Close waits for those at the door. They have their answers at once,
@@ -36,9 +37,10 @@ type Door struct {
 	// Receive takes a client for which Welcome has been said.
 	Receive func(Visitor)
 
-	ln   *net.UnixListener
-	file os.FileInfo
-	all  sync.WaitGroup
+	ln     *net.UnixListener
+	file   os.FileInfo
+	all    sync.WaitGroup
+	turned chan struct{} // one for each that is being sent away
 
 	mu        sync.Mutex
 	strangers map[uint32]int         // who have not said what they want
@@ -54,6 +56,7 @@ func (d *Door) Open() error {
 	if err != nil {
 		return fmt.Errorf("cannot open the door %s: %w", d.Path, err)
 	}
+	d.turned = make(chan struct{}, mostTurned)
 	d.ln, d.strangers, d.here, d.closed = ln, map[uint32]int{}, map[*net.UnixConn]bool{}, false
 	d.all.Go(func() { d.serve(ln) })
 	return nil
@@ -125,18 +128,20 @@ func (d *Door) serve(ln *net.UnixListener) {
 	}
 }
 
-// meet sends away whoever cannot stay before the next is accepted: goroutines that wait
-// for a processor would hold descriptors, of which a flood would leave none.
+// meet sends away whoever cannot stay, few at a time before the next is accepted:
+// goroutines that wait for a processor would hold descriptors, of which a flood would leave
+// none, and those that wait for what strangers have sent to be closed, threads.
 func (d *Door) meet(nc *net.UnixConn) {
 	uid, err := peer(nc)
-	if err != nil {
-		_ = nc.Close()
-		return
+	own := err == nil && (uid == 0 || uid == uint32(os.Geteuid()))
+	var leave func()
+	ok := err == nil
+	if ok {
+		leave, ok = d.enter(nc, uid, own)
 	}
-	own := uid == 0 || uid == uint32(os.Geteuid())
-	leave, ok := d.enter(nc, uid, own)
 	if !ok {
-		_ = nc.Close()
+		d.turned <- struct{}{}
+		go func() { _ = nc.Close(); <-d.turned }()
 		return
 	}
 	d.all.Go(func() {
@@ -200,6 +205,9 @@ func (d *Door) one(nc *net.UnixConn, uid uint32, own bool) (given bool, err erro
 	}
 	v.UID, v.Own, given = uid, own, v.Conn != nil
 	refused := d.Welcome(v.Request)
+	if !own {
+		return false, d.aside(nc, v, refused)
+	}
 	if err := say(nc, refused); err != nil || refused != nil { // only who was told so is let in: else the other will try elsewhere
 		if given {
 			_ = v.Conn.Close()
@@ -214,6 +222,26 @@ func (d *Door) one(nc *net.UnixConn, uid uint32, own bool) (given bool, err erro
 	}
 	d.Receive(v)
 	return given, nil
+}
+
+// aside answers a stranger, and receives him where he can send nothing but bytes.
+func (d *Door) aside(nc *net.UnixConn, v Visitor, refused error) error {
+	if refused != nil {
+		return say(nc, refused)
+	}
+	a, err := openAside()
+	if err != nil {
+		return errors.Join(err, say(nc, err))
+	}
+	defer a.close()
+	if err := send(nc, answer{At: a.ln.Addr().String(), Word: a.word}); err != nil {
+		return err
+	}
+	if v.Conn, err = a.accept(); err != nil {
+		return err
+	}
+	d.Receive(v)
+	return nil
 }
 
 // read reads a request, and takes the connection that comes with it. Those whom we
@@ -274,6 +302,10 @@ func say(nc *net.UnixConn, refused error) error {
 		text := refused.Error()
 		a.Error = text[:min(len(text), 512)]
 	}
+	return send(nc, a)
+}
+
+func send(nc *net.UnixConn, a answer) error {
 	text, err := encode(a)
 	if err != nil {
 		return err

@@ -6,8 +6,8 @@
 // Anybody on this machine may come to the door, and gains by it no more than by a
 // connection to a port of 127.0.0.1. Only root and usher's own user are believed more:
 // they may hand over a connection that came from elsewhere, with the addresses that it
-// has, and may say that the client need not show who it is. Others have their own
-// connection to the door for a client; a descriptor that a stranger shares with us could
+// has, and may say that the client need not show who it is. Others are sent to a port of
+// 127.0.0.1 (aside.go): a descriptor that a stranger shares with us, or sends us, could
 // be made to block us, or come from a network of his own making, in which he has whatever
 // address he likes.
 //

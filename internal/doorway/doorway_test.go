@@ -53,7 +53,7 @@ func newHouse(t *testing.T) *house {
 		},
 		Receive: func(v doorway.Visitor) {
 			go func() {
-				_, _ = fmt.Fprintf(v.Conn, "%s %s %s given=%v own=%v\n", v.Protocol, v.TLS, v.User, v.Given, v.Own)
+				_, _ = fmt.Fprintf(v.Conn, "%s %s %s given=%v own=%v by=%s\n", v.Protocol, v.TLS, v.User, v.Given, v.Own, v.Conn.LocalAddr().Network())
 				_ = v.Conn.Close()
 			}()
 		},
@@ -111,7 +111,7 @@ func TestClientsAreHandedOverOneAfterTheOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		_ = accepted.Close()
-		if got := line(t, client); got != "imap none  given=true own=true" {
+		if got := line(t, client); got != "imap none  given=true own=true by=tcp" {
 			t.Errorf("the client hears %q", got)
 		}
 	}
@@ -122,7 +122,7 @@ func TestAConnectionToTheDoorBecomesTheClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := line(t, nc); got != "imap  ann given=false own=true" {
+	if got := line(t, nc); got != "imap  ann given=false own=true by=unix" {
 		t.Errorf("the client hears %q", got)
 	}
 }
@@ -194,9 +194,11 @@ func TestNobodyAtTheDoorKeepsUsherFromClosingIt(t *testing.T) {
 		_, err = unix.Write(fd, make([]byte, 1<<16))
 	}
 	nc := h.raw(t)
-	_, _, err = nc.WriteMsgUnix(message(`{"protocol":"imap"}`), unix.UnixRights(fd, fd), nil)
-	if err := errors.Join(err, lingers.Close(), accepted.Close()); err != nil {
-		t.Fatal(err)
+	says := message(`{"protocol":"imap"}`)
+	_, _, err = nc.WriteMsgUnix(says[:1], unix.UnixRights(fd, fd), nil)
+	err = errors.Join(err, lingers.Close(), accepted.Close()) // before usher does: the last one waits
+	if _, restErr := nc.Write(says[1:]); err != nil || restErr != nil {
+		t.Fatal(err, restErr)
 	}
 	if answer, _ := io.ReadAll(io.LimitReader(nc, 3)); len(answer) == 0 {
 		t.Fatal("there is no answer")
@@ -452,7 +454,7 @@ func TestStrangersGainNoMoreThanAConnection(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	want := []string{"false", "only root and usher's own user may hand over a connection", "imap  ann given=false own=false", "8"}
+	want := []string{"false", "only root and usher's own user may hand over a connection", "imap  ann given=false own=false by=tcp", "8"}
 	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
 	for i, w := range want {
 		if i >= len(lines) || !strings.Contains(lines[i], w) {

@@ -21,6 +21,8 @@ const head = 3
 // An answer is what usher says to a Request.
 type answer struct {
 	Error string `json:"error,omitempty"` // "": the client is let in
+	At    string `json:"at,omitempty"`    // … at this address of TCP; "": where this was said
+	Word  string `json:"word,omitempty"`  // by which it is known there
 }
 
 var errFormat = errors.New("it speaks another language: usher was replaced by another version; try again, or restart it")

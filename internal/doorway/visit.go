@@ -69,14 +69,22 @@ func (v *Visit) Own() bool { return v.own }
 // be closed here; on an error it is still ours. The error is a *Refusal if usher has said
 // no. After any other one the visit is over.
 func (v *Visit) Give(r Request, client net.Conn) error {
-	return with(client, func(fd int) error { return v.ask(r, unix.UnixRights(fd)) })
+	return with(client, func(fd int) error {
+		_, err := v.ask(r, unix.UnixRights(fd))
+		return err
+	})
 }
 
-// Enter makes the connection to the door the client's own: what it says is to be passed
-// on there. The Visit is over.
-func (v *Visit) Enter(r Request) (*net.UnixConn, error) {
-	if err := v.ask(r, nil); err != nil {
+// Enter returns a connection that is the client's own: what it says is to be passed on
+// there. The Visit is over.
+func (v *Visit) Enter(r Request) (net.Conn, error) {
+	a, err := v.ask(r, nil)
+	if err != nil {
 		return nil, err
+	}
+	if a.At != "" {
+		defer v.Close()
+		return stepAside(a)
 	}
 	_ = v.nc.SetDeadline(time.Time{})
 	return v.nc, nil
@@ -85,29 +93,28 @@ func (v *Visit) Enter(r Request) (*net.UnixConn, error) {
 // ask waits for the answer. One that has not come in time would be taken for that to the
 // next question, if it came still, and usher for one that knows who has its client: so
 // then there is no next one, and usher finds nobody to say yes to.
-func (v *Visit) ask(r Request, beside []byte) error {
+func (v *Visit) ask(r Request, beside []byte) (a answer, err error) {
 	text, err := encode(r)
 	if err != nil {
-		return err
+		return a, err
 	}
 	_ = v.nc.SetDeadline(time.Now().Add(answering))
 	if _, _, err := v.nc.WriteMsgUnix(text, beside, nil); err != nil {
 		v.Close()
-		return fmt.Errorf("ask the running usher: %w", err)
+		return a, fmt.Errorf("ask the running usher: %w", err)
 	}
 	var h [head]byte
-	var a answer
 	if _, err = io.ReadFull(v.nc, h[:]); err == nil {
 		err = decode(v.nc, h, &a)
 	}
 	switch {
 	case err != nil:
 		v.Close()
-		return fmt.Errorf("the running usher does not answer: %w", err)
+		return a, fmt.Errorf("the running usher does not answer: %w", err)
 	case a.Error != "":
-		return &Refusal{a.Error}
+		return a, &Refusal{a.Error}
 	}
-	return nil
+	return a, nil
 }
 
 // Gone waits until usher has closed the connection, or Close was called. It may be called
