@@ -97,6 +97,7 @@ func (g *leg) take(from Leg) (pending []byte, err error) {
 	fd, err := duplicate(from.Conn)
 	g.fd = int32(fd)
 	defer func() { _ = from.Conn.Close() }()
+	g.rights = err == nil && carriesRights(fd)
 	switch {
 	case err != nil:
 		return nil, err

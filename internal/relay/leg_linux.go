@@ -3,7 +3,6 @@ package relay
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +20,7 @@ type leg struct {
 	shut     bool  // it was told that no more comes
 	midLine  bool  // the last thing written to it did not end a line
 	bulk     bool  // what it said last filled the buffer
+	rights   bool  // descriptors may come with what it says: see readRights
 }
 
 // backlog is what is due to a side and did not fit into its socket.
@@ -131,24 +131,6 @@ func (g *leg) catchUp() error {
 	n, err := g.send(g.rest.bytes[g.rest.written:])
 	g.rest.written += n
 	return err
-}
-
-// readSocket reads from the socket without waiting.
-func (g *leg) readSocket(b []byte) (int, error) {
-	for {
-		n, err := unix.Read(int(g.fd), b)
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EAGAIN):
-			return 0, errAgain
-		case err != nil:
-			return 0, err
-		case n == 0:
-			return 0, io.EOF
-		default:
-			return n, nil
-		}
-	}
 }
 
 // writeSocket writes to the socket without waiting. What does not fit is kept in

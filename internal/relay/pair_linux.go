@@ -74,7 +74,7 @@ func (pr *pair) move(side int) {
 // more now.
 func (pr *pair) step(side int) bool {
 	g, to := &pr.legs[side], &pr.legs[1-side]
-	if g.bulk && g.plain() && to.plain() {
+	if g.bulk && !g.rights && g.plain() && to.plain() {
 		if n, ok := pr.flood(side); n > 0 || !ok {
 			return ok
 		}

@@ -144,6 +144,7 @@ func (c *Client) try(ctx context.Context, message []byte) (net.Conn, int, error)
 		_ = unix.Close(theirs)
 		return nil, 0, err
 	}
+	refuseRights(session)
 	pid, err := c.ask(ctx, message, theirs)
 	if errors.Is(err, io.EOF) {
 		err = whatBecame(session)
@@ -152,6 +153,15 @@ func (c *Client) try(ctx context.Context, message []byte) (net.Conn, int, error)
 		return nil, 0, errors.Join(err, session.Close())
 	}
 	return session, pid, nil
+}
+
+// refuseRights has the kernel take no descriptors from a program, whose owner may send
+// one that takes long to close. Before Linux 6.16 it cannot; whoever reads a session
+// must expect some.
+func refuseRights(session *net.UnixConn) {
+	if raw, err := session.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) })
+	}
 }
 
 // ask sends a request with the program's end of the session, which it closes, and
