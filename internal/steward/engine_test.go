@@ -1,0 +1,99 @@
+//go:build linux
+
+package steward_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"usher/internal/relay"
+	"usher/internal/relay/relaytest"
+	"usher/internal/steward"
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "relay" {
+		os.Exit(steward.Main(os.Args[2:], os.Getenv("GOBUILD")))
+	}
+	os.Exit(m.Run())
+}
+
+// A place is where ushers and their steward meet.
+type place struct {
+	t      *testing.T
+	socket string
+	log    *syncBuffer
+}
+
+func newPlace(t *testing.T) *place {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return &place{t, filepath.Join(dir, steward.File), &syncBuffer{}}
+}
+
+// usher is an engine, as a new process has it.
+func (p *place) usher(adopt steward.Adoption) *steward.Engine {
+	p.t.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	local, err := relay.NewEpoll()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	e, err := steward.Open(steward.Terms{
+		Socket: p.socket, Program: program, Local: local, Adopt: adopt,
+		Log: slog.New(slog.NewTextHandler(p.log, nil)),
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { e.Close(); _ = local.Close() })
+	return e
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+func TestAnEngineWithAStewardKeepsItsPromises(t *testing.T) {
+	e := newPlace(t).usher(nil)
+	e.Lead()
+	relaytest.Run(t, tls.VersionTLS13, func() relay.Engine { return e })
+}
+
+func eventually(t *testing.T, what string, true_ func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !true_(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("it never became true that %s", what)
+		}
+	}
+}
+
+var _ = fmt.Sprint
