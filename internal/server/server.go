@@ -29,6 +29,7 @@ import (
 	"usher/internal/relay"
 	"usher/internal/route"
 	"usher/internal/session"
+	"usher/internal/steward"
 	"usher/internal/systemd"
 	"usher/internal/tickets"
 	"usher/internal/token"
@@ -69,6 +70,7 @@ type Server struct {
 	door        *doorway.Door      // nil: there is none
 	lobby       listen.Lobby       // of clients that other programs have accepted
 	helper      *helper            // who starts programs; nil: nobody does
+	steward     *steward.Engine    // the relay process; nil: there is none
 	heritage    *handover.Heritage // from the process that we have replaced; nil: none
 	tickets     *tickets.Keys      // of TLS sessions; nil: there is no TLS
 	traces      *trace.Traces

@@ -15,7 +15,7 @@ import (
 // Terms are what an Engine needs.
 type Terms struct {
 	Socket  string       // where stewards are found
-	Program string       // that is started as one: PROGRAM relay
+	Program string       // that is started as one: PROGRAM relay; "": there are to be none, and new sessions stay in this process
 	Build   string       // of this program
 	Local   relay.Engine // for what cannot leave the process, and while there is no steward
 	Adopt   Adoption
@@ -47,7 +47,7 @@ type seat struct {
 // Open finds the steward, or starts one.
 func Open(t Terms) (*Engine, error) {
 	e := &Engine{Terms: t, seats: map[uint64]seat{}, links: map[*link]bool{}}
-	if err := e.find(true); err != nil {
+	if err := e.find(t.Program != ""); err != nil {
 		return nil, fmt.Errorf("the relay process: %w", err)
 	}
 	return e, nil
@@ -59,7 +59,9 @@ const answerTime = 10 * time.Second
 // find goes to the steward, and starts one if there is none and it may.
 func (e *Engine) find(start bool) error {
 	nc, err := dial(e.Socket)
+	how := "relay process found"
 	if err != nil && start && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)) {
+		how = "relay process started"
 		if err = launch(e.Program, e.Socket); err == nil {
 			nc, err = dial(e.Socket)
 		}
@@ -77,6 +79,7 @@ func (e *Engine) find(start bool) error {
 		go l.close()
 		return nil
 	}
+	e.Log.Info(how, "pid", l.pid, "sessions", l.guests)
 	e.link, e.links[l] = l, true
 	if e.leads {
 		l.out.post(&word{kind: lead})
@@ -103,7 +106,7 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	free = p.Server.Free() && free
 	e.mu.Lock()
 	l := e.link
-	if !free || !fits(&p) || l == nil || l.out.waiting() > full {
+	if !free || e.Program == "" || !fits(&p) || l == nil || l.out.waiting() > full {
 		e.mu.Unlock()
 		e.Local.Start(p, done)
 		return

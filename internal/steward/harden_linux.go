@@ -15,7 +15,7 @@ import (
 // has. What a kernel does not know is left out; seccomp is the unit's affair.
 func harden() error {
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("-900"), 0) // who may not: then it is killed like others
-	_ = time.Now().Local().String()                                // looks for the time zone: later there are no files
+	_ = time.Now().Local().String()                                 // looks for the time zone: later there are no files
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("not dumpable: %w", err)
 	}

@@ -18,6 +18,7 @@ type link struct {
 	in      *inbox
 	pid     uint64
 	build   string
+	guests  uint64      // that it had when we came
 	retired atomic.Bool // another takes over from it
 
 	mu      sync.Mutex
@@ -40,7 +41,7 @@ func newLink(e *Engine, nc *net.UnixConn) (*link, error) {
 		return nil, fmt.Errorf("it does not say who it is: %w", err)
 	}
 	_ = nc.SetReadDeadline(time.Time{})
-	l.pid, l.build = words[0].id, string(words[0].text)
+	l.pid, l.build, l.guests = words[0].id, string(words[0].text), words[0].stats.FromClient
 	if l.out, err = newOutbox(nc, l.back); err != nil {
 		_ = nc.Close()
 		return nil, err
@@ -208,7 +209,7 @@ func (l *link) part() {
 		if find {
 			if err := e.find(false); err != nil {
 				e.Log.Error("the relay process was replaced, and the new one cannot be found", "err", err)
-				go e.again(true)
+				go e.again(e.Program != "")
 			}
 		}
 		l.out.drain(0)
@@ -251,7 +252,7 @@ func (e *Engine) parted(l *link) {
 	}
 	e.lost(l)
 	if missing {
-		e.again(leads)
+		e.again(leads && e.Program != "")
 	}
 }
 

@@ -32,7 +32,7 @@ const (
 
 // From the steward to an usher.
 const (
-	welcome    kind = 32 + iota // N: format, ID: of the process, Text: the build
+	welcome    kind = 32 + iota // N: format, ID: of the process, Text: the build, Stats.FromClient: sessions
 	have                        // ID, Text: the note
 	listed                      // all were told
 	ended                       // N, ID, Stats, Text: the note
@@ -76,9 +76,9 @@ func (k kind) sockets() int {
 
 // Sizes of messages.
 const (
-	maxBatch = 64 << 10      // words are gathered up to this length
-	maxWord  = 64 << 10      // a longer one is not sent
-	maxFDs   = 240           // of 253 that one message may have
+	maxBatch = 64 << 10 // words are gathered up to this length
+	maxWord  = 64 << 10 // a longer one is not sent
+	maxFDs   = 240      // of 253 that one message may have
 	maxBytes = maxBatch + maxWord
 )
 
@@ -89,7 +89,7 @@ func (w *word) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, w.n)
 	dst = appendBytes(dst, w.text)
 	switch w.kind {
-	case ended:
+	case ended, welcome:
 		dst = appendStats(dst, w.stats)
 	case start, released, moving:
 		dst = appendPair(dst, &w.pair)
@@ -183,7 +183,7 @@ func (r *reader) word() (w word) {
 	w.n = r.uvarint()
 	w.text = r.bytes()
 	switch w.kind {
-	case ended:
+	case ended, welcome:
 		w.stats = r.stats()
 	case start, released, moving:
 		w.pair = r.pair()
