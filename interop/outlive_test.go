@@ -116,6 +116,11 @@ func (s *speaker) run() {
 		s.sent.Add(int64(len(b)))
 		time.Sleep(time.Duration(r.IntN(20)) * time.Millisecond)
 	}
+	if err == nil { // the last word, behind which the listener knows that it has heard all
+		s.said.Write([]byte("over\n"))
+		_, err = io.WriteString(s.out, "over\n")
+		s.sent.Add(5)
+	}
 	said <- s.sent.Load()
 	s.err <- err
 }
@@ -152,7 +157,6 @@ func (s *speaker) stop(t *testing.T) {
 		t.Error("a session in which nothing was said proves nothing")
 	}
 	s.over.Store(true)
-	_, _ = io.WriteString(s.out, "") // nothing: the last word wakes the listener below
 	for range 2 {
 		select {
 		case err := <-s.err:
@@ -210,7 +214,7 @@ func (l *lasting) begin() {
 	}
 	l.pid = l.process.Process.Pid
 	l.ended = make(chan struct{})
-	go l.wait()
+	go func(cmd *exec.Cmd, ended chan struct{}) { _ = cmd.Wait(); close(ended) }(l.process, l.ended)
 	l.waitReady()
 }
 
@@ -421,6 +425,7 @@ func TestARelayProcessThatDiesIsReplaced(t *testing.T) {
 	old.expect("still here")
 	l.eventually("there is another relay process", func() bool { return len(l.relays()) == 1 })
 	c := l.enters(1)
+	l.sessionsAre(2) // the answer to the login goes out before the session goes over
 	l.die()
 	l.begin()
 	c.send("still here")

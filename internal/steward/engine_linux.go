@@ -240,8 +240,9 @@ func (e *Engine) Replace() error {
 	}
 	old.retired.Store(true)
 	old.out.post(&word{kind: retire, fds: []int{end}})
-	if !old.out.drain(0) {
-		return errors.New("replace the relay process: it has just ended")
+	if !old.retires() {
+		old.retired.Store(false)
+		return errors.New("replace the relay process: it does not let itself be replaced now")
 	}
 	if err := e.find(false); err != nil {
 		return fmt.Errorf("replace the relay process: %w", err)

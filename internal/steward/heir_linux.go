@@ -45,7 +45,7 @@ func (h *heir) kick(w *word) {
 
 // retire has a successor take over: first the socket that ushers come to, then sessions
 // as they come to rest. If it dies this steward goes on.
-func (s *Steward) retire(fd int) {
+func (s *Steward) retire(fd int) bool {
 	nc, err := connOf(fd, "successor")
 	s.mu.Lock()
 	busy := s.heir != nil || s.over
@@ -54,25 +54,27 @@ func (s *Steward) retire(fd int) {
 		if nc != nil {
 			_ = nc.Close()
 		}
-		return
+		return false
 	}
 	f, err := s.ln.File()
 	if err != nil {
 		_ = nc.Close()
-		return
+		return false
 	}
 	own, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
 	_ = f.Close()
 	if err != nil {
 		_ = nc.Close()
-		return
+		return false
 	}
 	_ = s.ln.SetDeadline(time.Unix(1, 0)) // who comes from now on is the successor's
 	s.coming.Wait()
 	h := &heir{in: newInbox(nc), moving: map[uint64]mover{}, missed: map[uint64]*word{}}
 	if h.out, err = newOutbox(nc, func(*word) {}); err != nil {
+		_ = nc.Close()
+		_ = unix.Close(own)
 		s.accept()
-		return
+		return false
 	}
 	s.mu.Lock()
 	s.heir = h
@@ -81,6 +83,7 @@ func (s *Steward) retire(fd int) {
 	over := make(chan struct{})
 	go s.hearHeir(h, over)
 	go s.moveAll(h, over)
+	return true
 }
 
 // connOf makes a connection of a descriptor, which it owns.

@@ -26,11 +26,12 @@ type link struct {
 	closed  bool
 	after   []*link // whose sessions are lost that are not here when all are listed
 	leaving bool
+	yielded chan bool // the answer to retire
 }
 
 // newLink begins with what the steward says of itself.
 func newLink(e *Engine, nc *net.UnixConn) (*link, error) {
-	l := &link{e: e, in: newInbox(nc), asked: map[uint64]chan word{}}
+	l := &link{e: e, in: newInbox(nc), asked: map[uint64]chan word{}, yielded: make(chan bool, 1)}
 	_ = nc.SetReadDeadline(time.Now().Add(answerTime))
 	words, err := l.in.next()
 	if err == nil && (words[0].kind != welcome || words[0].n < 1 || words[0].n > format) {
@@ -117,6 +118,11 @@ func (l *link) obey(w *word) {
 		l.lose()
 	case released, kept:
 		l.answer(w)
+	case retiring:
+		select {
+		case l.yielded <- w.n == 1:
+		default:
+		}
 	case leaving:
 		l.part()
 	default:
@@ -186,6 +192,16 @@ func (l *link) answer(w *word) {
 		_, _ = l.e.take(w.id)
 	}
 	c <- *w
+}
+
+// retires waits until the steward has left the socket to its successor.
+func (l *link) retires() bool {
+	select {
+	case ok := <-l.yielded:
+		return ok
+	case <-time.After(answerTime):
+		return false
+	}
 }
 
 // part leaves a steward that has nothing left: who comes is its successor's.

@@ -41,6 +41,7 @@ const (
 	superseded                  // … and all others
 	released                    // ID, Pair; with two sockets
 	kept                        // ID: it is not released
+	retiring                    // N: 1, the successor has the socket now; 0: it has not
 	leaving                     // nothing is left here: go to the successor
 )
 

@@ -108,7 +108,11 @@ func (v *visit) obey(w *word) {
 		s.leave()
 		s.mu.Unlock()
 	case retire:
-		s.retire(w.fds[0])
+		answer := &word{kind: retiring}
+		if s.retire(w.fds[0]) {
+			answer.n = 1
+		}
+		v.out.post(answer)
 	default:
 		w.drop()
 	}
