@@ -356,7 +356,7 @@ func TestSessionsOutliveUsherServe(t *testing.T) {
 			}
 			l.begin()
 			l.sessionsAre(total)
-			_ = l.enters(i).Close() // new ones come in again
+			l.visits(i, total) // new ones come in again
 		}
 		if i < upgrades {
 			l.upgrade()
@@ -377,6 +377,16 @@ func TestSessionsOutliveUsherServe(t *testing.T) {
 	l.command("kick", "s"+lastingUser)
 	l.sessionsAre(0)
 	l.endedOnce(idle + len(speakers) + kills)
+}
+
+// visits is somebody new who comes and goes.
+func (l *lasting) visits(i, others int) {
+	l.t.Helper()
+	lines := len(sessionEnded.FindAllString(l.all(), -1))
+	c := l.enters(i)
+	l.sessionsAre(others + 1)
+	_ = c.Close()
+	l.eventually("the log says that it has gone", func() bool { return len(sessionEnded.FindAllString(l.all(), -1)) > lines })
 }
 
 var sessionEnded = regexp.MustCompile(`msg="session ended" id=(\w+)`)
