@@ -11,6 +11,7 @@ import (
 	"usher/internal/listen"
 	"usher/internal/relay"
 	"usher/internal/systemd"
+	"usher/internal/thrift"
 )
 
 // goodbye is how long sessions may take to end once they are told to.
@@ -137,8 +138,8 @@ func (s *Server) begin(opened listeners) {
 	s.openDoor()
 	s.announce()
 	s.listening.Go(func() { s.tell.Watch(s.accepting, s.alive) })
-	s.listening.Go(func() { govern(s.accepting, s.processors) })
-	s.listening.Go(func() { tidyUp(s.accepting) })
+	s.listening.Go(func() { thrift.Govern(s.accepting, s.processors) })
+	s.listening.Go(func() { thrift.TidyUp(s.accepting) })
 	if s.heritage != nil {
 		s.succeed()
 	}

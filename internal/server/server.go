@@ -64,7 +64,7 @@ type Server struct {
 	sockets   sockets
 	since     time.Time
 
-	processors  int // that we may use: see govern
+	processors  int // that we may use: see thrift.Govern
 	tell        *systemd.Notifier
 	admin       *admin.Server      // nil: there is none
 	door        *doorway.Door      // nil: there is none

@@ -219,6 +219,9 @@ func (e *Engine) Close() {
 	e.mu.Unlock()
 	for _, l := range links {
 		quick := time.AfterFunc(time.Second, l.close)
+		if n := l.last.Load(); n > 0 {
+			l.out.post(&word{kind: heard, n: n})
+		}
 		l.out.drain(0)
 		quick.Stop()
 		l.close()
@@ -263,4 +266,14 @@ func (e *Engine) Outdated() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.link != nil && e.link.build != e.Build
+}
+
+// PID is that of the steward that new sessions go to; 0: there is none.
+func (e *Engine) PID() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.link == nil {
+		return 0
+	}
+	return e.link.pid
 }

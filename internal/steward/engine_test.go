@@ -27,12 +27,14 @@ func TestMain(m *testing.M) {
 
 // A place is where ushers and their steward meet.
 type place struct {
-	t      *testing.T
+	t      testing.TB
 	socket string
 	log    *syncBuffer
 }
 
-func newPlace(t *testing.T) *place {
+func newPlace(t *testing.T) *place { return newPlaceFor(t) }
+
+func newPlaceFor(t testing.TB) *place {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

@@ -18,8 +18,9 @@ type link struct {
 	in      *inbox
 	pid     uint64
 	build   string
-	guests  uint64      // that it had when we came
-	retired atomic.Bool // another takes over from it
+	guests  uint64        // that it had when we came
+	last    atomic.Uint64 // ending that was heard, and the steward was not told so; 0: none
+	retired atomic.Bool   // another takes over from it
 
 	mu      sync.Mutex
 	asked   map[uint64]chan word // for release
@@ -75,19 +76,26 @@ func (l *link) hear() {
 		if err != nil {
 			break
 		}
-		last := uint64(0)
 		for i := range words {
 			l.obey(&words[i])
 			if words[i].kind == ended {
-				last = words[i].n
+				l.ends(words[i].n)
 			}
-		}
-		if last > 0 {
-			l.out.post(&word{kind: heard, n: last})
 		}
 	}
 	l.close()
 	l.e.parted(l)
+}
+
+// logged is after how long the line of a session that has ended is sure to be written: the
+// log waits in a queue. Who is killed before has the steward tell it again.
+const logged = 200 * time.Millisecond
+
+// ends has the steward forget the endings up to a number, in a while.
+func (l *link) ends(n uint64) {
+	if l.last.Swap(n) == 0 {
+		time.AfterFunc(logged, func() { l.out.post(&word{kind: heard, n: l.last.Swap(0)}) })
+	}
 }
 
 func (l *link) obey(w *word) {

@@ -1,14 +1,18 @@
 package steward
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"usher/internal/thrift"
 )
 
 // inherited is the descriptor by which a steward reaches what it is told: the socket that
@@ -30,6 +34,10 @@ func Main(args []string, build string) int {
 	term, stop := make(chan os.Signal, 1), make(chan struct{})
 	signal.Notify(term, syscall.SIGTERM)
 	go func() { <-term; close(stop) }()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go thrift.Govern(ctx, runtime.GOMAXPROCS(0))
+	go thrift.TidyUp(ctx)
 	s.Run(stop)
 	return 0
 }

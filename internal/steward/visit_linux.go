@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"time"
 
 	"usher/internal/relay"
 )
@@ -162,6 +163,10 @@ func (v *visit) wake() {
 	}
 }
 
+// gather is how long an end may wait for others to be told with it: each message wakes
+// two processes.
+const gather = 3 * time.Millisecond
+
 // tell tells the usher of sessions and their ends, a few at a time: one that is slow is
 // waited for here, and nowhere else.
 func (v *visit) tell() {
@@ -171,6 +176,7 @@ func (v *visit) tell() {
 		case <-v.over:
 			return
 		}
+		time.Sleep(gather)
 		for words := v.news(); len(words) > 0; words = v.news() {
 			for _, w := range words {
 				v.out.post(w)

@@ -1,4 +1,4 @@
-package server
+package thrift
 
 import (
 	"context"
@@ -13,9 +13,9 @@ const (
 	muchLitter    = 8 << 20 // bytes that logins have left: about 500 of them
 )
 
-// tidyUp gives memory back when it is quiet after many logins. Go would keep as
+// TidyUp gives memory back when it is quiet after many logins. Go would keep as
 // much again as sessions at rest hold, for a rush that may not come.
-func tidyUp(ctx context.Context) {
+func TidyUp(ctx context.Context) {
 	tick := time.NewTicker(lookForLitter)
 	defer tick.Stop()
 	cpu, clean := usedCPU(), allocated()
