@@ -89,14 +89,22 @@ func (e *Engine) find(start bool) error {
 }
 
 // Lead makes all sessions ours: Adopt is called for those that we do not know. Whoever
-// had them before hears that they have moved.
+// had them before hears that they have moved. It returns when all are known, so that who
+// comes from then on is counted with them.
 func (e *Engine) Lead() {
 	e.mu.Lock()
 	e.leads = true
 	l := e.link
 	e.mu.Unlock()
-	if l != nil {
-		l.out.post(&word{kind: lead})
+	if l == nil {
+		return
+	}
+	l.out.post(&word{kind: lead})
+	select {
+	case <-l.told:
+	case <-l.gone:
+	case <-time.After(answerTime):
+		e.Log.Error("the relay process does not say which sessions it has", "pid", l.pid)
 	}
 }
 

@@ -99,3 +99,5 @@ func eventually(t *testing.T, what string, true_ func() bool) {
 }
 
 var _ = fmt.Sprint
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

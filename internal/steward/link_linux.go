@@ -27,12 +27,14 @@ type link struct {
 	closed  bool
 	after   []*link // whose sessions are lost that are not here when all are listed
 	leaving bool
-	yielded chan bool // the answer to retire
+	told    chan struct{} // all sessions were
+	gone    chan struct{} // closed at the end
+	yielded chan bool     // the answer to retire
 }
 
 // newLink begins with what the steward says of itself.
 func newLink(e *Engine, nc *net.UnixConn) (*link, error) {
-	l := &link{e: e, in: newInbox(nc), asked: map[uint64]chan word{}, yielded: make(chan bool, 1)}
+	l := &link{e: e, in: newInbox(nc), asked: map[uint64]chan word{}, yielded: make(chan bool, 1), told: make(chan struct{}, 1), gone: make(chan struct{})}
 	_ = nc.SetReadDeadline(time.Now().Add(answerTime))
 	words, err := l.in.next()
 	if err == nil && (words[0].kind != welcome || words[0].n < 1 || words[0].n > format) {
@@ -84,6 +86,7 @@ func (l *link) hear() {
 		}
 	}
 	l.close()
+	close(l.gone)
 	l.e.parted(l)
 }
 
@@ -124,6 +127,10 @@ func (l *link) obey(w *word) {
 		e.Log.Error("sessions have ended of which nobody was told: too many did while no usher ran", "sessions", w.n)
 	case listed:
 		l.lose()
+		select {
+		case l.told <- struct{}{}:
+		default:
+		}
 	case released, kept:
 		l.answer(w)
 	case retiring:
