@@ -5,7 +5,6 @@ package steward_test
 import (
 	"fmt"
 	"os"
-	"runtime"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -72,5 +71,3 @@ func cpuOf(pid int) int64 {
 	}
 	return t.Nano()
 }
-
-var _ = runtime.NumCPU

@@ -5,11 +5,11 @@ package steward_test
 import (
 	"bytes"
 	"crypto/tls"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -62,7 +62,17 @@ func (p *place) usher(adopt steward.Adoption) *steward.Engine {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.t.Cleanup(func() { e.Close(); _ = local.Close() })
+	first := e.PID()
+	p.t.Cleanup(func() {
+		stewards := []uint64{first, e.PID()}
+		e.Close()
+		_ = local.Close()
+		for _, pid := range stewards { // it would wait for who wants to hear how sessions have ended
+			if pid > 0 {
+				_ = syscall.Kill(int(pid), syscall.SIGTERM)
+			}
+		}
+	})
 	return e
 }
 
@@ -97,7 +107,5 @@ func eventually(t *testing.T, what string, true_ func() bool) {
 		}
 	}
 }
-
-var _ = fmt.Sprint
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -1,6 +1,7 @@
 package steward
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -56,13 +57,7 @@ func (s *Steward) retire(fd int) bool {
 		}
 		return false
 	}
-	f, err := s.ln.File()
-	if err != nil {
-		_ = nc.Close()
-		return false
-	}
-	own, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	_ = f.Close()
+	own, err := s.socket()
 	if err != nil {
 		_ = nc.Close()
 		return false
@@ -84,6 +79,17 @@ func (s *Steward) retire(fd int) bool {
 	go s.hearHeir(h, over)
 	go s.moveAll(h, over)
 	return true
+}
+
+// socket is another descriptor of the socket that ushers come to. By way of os.File it
+// would become a blocking one, for all who have it.
+func (s *Steward) socket() (own int, err error) {
+	raw, err := s.ln.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	ctlErr := raw.Control(func(fd uintptr) { own, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	return own, errors.Join(ctlErr, err)
 }
 
 // connOf makes a connection of a descriptor, which it owns.

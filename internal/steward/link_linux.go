@@ -165,8 +165,9 @@ func (l *link) has(w *word) {
 		e.mu.Unlock()
 		return
 	}
+	leads := e.leads
 	e.mu.Unlock()
-	if e.Adopt == nil {
+	if !leads || e.Adopt == nil {
 		return
 	}
 	done := e.Adopt(w.id, w.text)
