@@ -262,6 +262,13 @@ func (l *lasting) endAll() {
 	_ = usher(l.t, "stop", "--drain", "0s", "-c", l.file).Run()
 	l.eventually("the last process has ended", func() bool { return syscall.Kill(l.pid, 0) != nil || isZombie(l.pid) })
 	checkLog(l.t, l.all())
+	if l.t.Failed() {
+		for _, line := range strings.Split(l.all(), "\n") {
+			if line != "" && !strings.Contains(line, "session ended") && !strings.Contains(line, "listening") {
+				l.t.Log(line)
+			}
+		}
+	}
 	l.eventually("no relay process is left", func() bool { return len(l.relays()) == 0 })
 }
 
@@ -387,6 +394,7 @@ func (l *lasting) visits(i, others int) {
 	l.sessionsAre(others + 1)
 	_ = c.Close()
 	l.eventually("the log says that it has gone", func() bool { return len(sessionEnded.FindAllString(l.all(), -1)) > lines })
+	time.Sleep(200 * time.Millisecond) // by then the relay process knows that it does: who is killed before has it say so again
 }
 
 var sessionEnded = regexp.MustCompile(`msg="session ended" id=(\w+)`)

@@ -25,6 +25,7 @@ type link struct {
 	mu      sync.Mutex
 	asked   map[uint64]chan word // for release
 	closed  bool
+	lists   uint64  // were asked for
 	after   []*link // whose sessions are lost that are not here when all are listed
 	leaving bool
 	told    chan struct{} // all sessions were
@@ -92,7 +93,7 @@ func (l *link) hear() {
 
 // logged is after how long the line of a session that has ended is sure to be written: the
 // log waits in a queue. Who is killed before has the steward tell it again.
-const logged = 200 * time.Millisecond
+const logged = 50 * time.Millisecond
 
 // ends has the steward forget the endings up to a number, in a while.
 func (l *link) ends(n uint64) {
@@ -126,7 +127,7 @@ func (l *link) obey(w *word) {
 	case forgotten:
 		e.Log.Error("sessions have ended of which nobody was told: too many did while no usher ran", "sessions", w.n)
 	case listed:
-		l.lose()
+		l.lose(w.n)
 		select {
 		case l.told <- struct{}{}:
 		default:
@@ -278,8 +279,10 @@ func (e *Engine) parted(l *link) {
 	if heir != nil && l.retired.Load() {
 		heir.mu.Lock()
 		heir.after = append(heir.after, l)
+		heir.lists++
+		n := heir.lists
 		heir.mu.Unlock()
-		heir.out.post(&word{kind: list})
+		heir.out.post(&word{kind: list, n: n})
 		return
 	}
 	e.lost(l)
@@ -288,10 +291,15 @@ func (e *Engine) parted(l *link) {
 	}
 }
 
-// lose is when all sessions of a steward were told: what its predecessors had and it has
-// not is lost.
-func (l *link) lose() {
+// lose is when all sessions of a steward were told, for the list of that number: what its
+// predecessors had and it has not is lost. Lists that were begun before they had ended say
+// nothing of that.
+func (l *link) lose(n uint64) {
 	l.mu.Lock()
+	if n < l.lists {
+		l.mu.Unlock()
+		return
+	}
 	after := l.after
 	l.after = nil
 	l.mu.Unlock()

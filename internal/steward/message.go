@@ -22,7 +22,7 @@ type kind byte
 const (
 	hello   kind = 1 + iota // N: format
 	lead                    // the sessions are this usher's now: all are to be told
-	list                    // all are to be told again
+	list                    // N: all are to be told again
 	start                   // Pair, Text: its note; with two sockets
 	kick                    // ID, Text: why
 	release                 // ID
@@ -34,7 +34,7 @@ const (
 const (
 	welcome    kind = 32 + iota // N: format, ID: of the process, Text: the build, Stats.FromClient: sessions
 	have                        // ID, Text: the note
-	listed                      // all were told
+	listed                      // N of the last list: all were told
 	ended                       // N, ID, Stats, Text: the note
 	forgotten                   // N: so many endings were forgotten, as nobody came to hear them
 	gone                        // ID: another usher has it now

@@ -19,9 +19,10 @@ type visit struct {
 	over  chan struct{} // closed at the end
 
 	// Under the steward's mu: what the one who leads is still to be told.
-	list []uint64 // sessions
-	all  bool     // they are being told
-	next uint64   // the first ending that it was not told
+	list  []uint64 // sessions
+	all   bool     // they are being told
+	asked uint64   // by which list
+	next  uint64   // the first ending that it was not told
 }
 
 // enter begins a visit.
@@ -92,7 +93,7 @@ func (v *visit) obey(w *word) {
 	case lead:
 		v.lead()
 	case list:
-		v.relist()
+		v.relist(w.n)
 	case start:
 		if w.fds[0] < 0 { // there was no descriptor left for it
 			s.lost(w)
@@ -144,14 +145,14 @@ func (v *visit) lead() {
 	if lost > 0 {
 		v.out.post(&word{kind: forgotten, n: lost})
 	}
-	v.relist()
+	v.relist(0)
 }
 
 // relist has all sessions told.
-func (v *visit) relist() {
+func (v *visit) relist(n uint64) {
 	s := v.s
 	s.mu.Lock()
-	v.list, v.all = slices.Collect(maps.Keys(s.guests)), true
+	v.list, v.all, v.asked = slices.Collect(maps.Keys(s.guests)), true, max(v.asked, n)
 	s.mu.Unlock()
 	v.wake()
 }
@@ -203,7 +204,7 @@ func (v *visit) news() (words []*word) {
 		}
 		if v.list = v.list[n:]; len(v.list) == 0 {
 			v.list, v.all = nil, false
-			words = append(words, &word{kind: listed})
+			words = append(words, &word{kind: listed, n: v.asked})
 		}
 		if len(words) > 0 {
 			return words
