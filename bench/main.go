@@ -102,7 +102,7 @@ func bench(ctx context.Context, p plan, o options) error {
 // installed says what is missing, and leaves it out.
 func installed(usher, only string) (kinds []contender.Kind, versions []string) {
 	for _, k := range []contender.Kind{
-		contender.Usher(usher), contender.Nginx("nginx", "info"), contender.Nginx("nginx-quiet", "error"), contender.Dovecot(), contender.Perdition(), contender.Bare(),
+		contender.Usher(usher), contender.UsherApart(usher), contender.Nginx("nginx", "info"), contender.Nginx("nginx-quiet", "error"), contender.Dovecot(), contender.Perdition(), contender.Bare(),
 	} {
 		if only != "" && !slices.Contains(strings.Split(only, ","), k.Name) {
 			continue

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"usher/internal/spawn"
+	"usher/internal/steward"
 )
 
 // Exit statuses, as doc/config.md lists them.
@@ -47,6 +48,9 @@ func usage(format string, args ...any) error {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "helper" { // no command: serve starts it, to start local programs
 		os.Exit(spawn.Main(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == "relay" { // no command: serve starts it, to hold sessions
+		os.Exit(steward.Main(os.Args[2:], buildID()))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal ends us at once

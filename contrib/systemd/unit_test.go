@@ -43,35 +43,46 @@ func TestSystemdUnderstandsEveryLine(t *testing.T) {
 	}
 }
 
+func TestTheDropInForTheRelayProcessIsUnderstood(t *testing.T) {
+	understood(t, "relay-process.conf")
+}
+
 // With the drop-in usher may become others, and the rest of the sandbox stays.
 func TestTheDropInForLocalProgramsIsUnderstood(t *testing.T) {
+	text := understood(t, "local.conf")
+	for _, word := range []string{"\nOOMPolicy=continue\n", "\nNotifyAccess=main\n"} { // who owns a program cannot end usher by it
+		if !strings.Contains(text, word) {
+			t.Errorf("the drop-in has no line %q", word)
+		}
+	}
+	for _, word := range []string{"CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN", "CAP_KILL", "CAP_SYS_PTRACE"} {
+		if strings.Contains(text, word) {
+			t.Errorf("the service may have %s", word)
+		}
+	}
+}
+
+// understood holds a drop-in to systemd's own verdict.
+func understood(t *testing.T, name string) string {
+	t.Helper()
 	need.Program(t, "systemd-analyze")
 	unit := installed(t, "usher.service")[0]
 	dropIn := unit + ".d"
-	text, err := os.ReadFile("local.conf")
+	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Mkdir(dropIn, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dropIn, "local.conf"), text, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dropIn, name), text, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no", unit).CombinedOutput()
 	if err != nil || len(out) > 0 {
 		t.Errorf("%v\n%s", err, out)
 	}
-	for _, word := range []string{"\nOOMPolicy=continue\n", "\nNotifyAccess=main\n"} { // who owns a program cannot end usher by it
-		if !strings.Contains(string(text), word) {
-			t.Errorf("the drop-in has no line %q", word)
-		}
-	}
-	for _, word := range []string{"CAP_DAC_OVERRIDE", "CAP_SYS_ADMIN", "CAP_KILL", "CAP_SYS_PTRACE"} {
-		if strings.Contains(string(text), word) {
-			t.Errorf("the service may have %s", word)
-		}
-	}
+	return string(text)
 }
 
 // A hole in usher is not a hole in the machine: systemd's measure of what the

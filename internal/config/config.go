@@ -59,6 +59,12 @@ type Server struct {
 	// them, on Linux; goroutine, the plain one, which other systems have only.
 	// Default: "epoll".
 	Relay string `toml:"relay" default:"epoll" oneof:"epoll goroutine"`
+	// Whether sessions that are logged in are given to a process of their own (usher
+	// relay), on Linux: they go on when usher is killed, restarted or upgraded, but for
+	// those under TLS 1.2. SIGTERM then leaves them there; usher stop ends them. See
+	// "The relay process".
+	// Default: false.
+	RelayProcess bool `toml:"relay_process" default:"false"`
 	// Where to answer servers that ask who stands behind a connection from usher, as
 	// "10.0.0.5:113" (ident, RFC 1413): the account, a slash, and the client's address
 	// and port. Only the server at the other end of a connection may ask about it. ""

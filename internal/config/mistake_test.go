@@ -38,7 +38,7 @@ func TestMistakes(t *testing.T) {
 			`1:8: server.users: unknown key: did you mean "user"?`,
 		}},
 		{"unknown key with an odd name", "server.\"a\\nb c\" = 1\n", []string{
-			`1:8: server."a\nb c": unknown key: choose from admin, grace, hostname, ident, log, own_names, relay, retire, state, user`,
+			`1:8: server."a\nb c": unknown key: choose from admin, grace, hostname, ident, log, own_names, relay, relay_process, retire, state, user`,
 		}},
 		{"word", "[[listen]]\nprotocol = 'imap'\ntls = 'startls'\n", []string{
 			`3:7: listen[0].tls: "startls" is none of none, starttls, implicit: did you mean "starttls"?`,

@@ -236,7 +236,7 @@ func (a *Admission) Join() error {
 	d.Sessions.Add(s)
 	pair := relay.Pair{
 		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),
-		Idle: d.Idle, Farewell: c.Protocol.Info().Farewell,
+		Idle: d.Idle, Farewell: c.Protocol.Info().Farewell, Note: s.Note(),
 	}
 	d.Relay.Start(pair, d.ended(s, a.release))
 	return nil
@@ -247,12 +247,19 @@ func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
 	if !s.Near.IsValid() { // the other process was older
 		s.Near, s.Far = wire.AddrPort(p.Server.Conn.LocalAddr()), wire.AddrPort(p.Server.Conn.RemoteAddr())
 	}
+	p.Note = s.Note()
+	d.Relay.Start(p, d.Resume(s))
+}
+
+// Resume counts a session that goes on without us, and returns what is to be done when it
+// has ended.
+func (d *Desk) Resume(s *session.Session) (done func(relay.Stats)) {
 	release := d.Limits.Adopt(s.Account, s.Remote.Addr())
 	if network, exempt := d.Limits.Network(s.Remote.Addr()); !exempt {
 		d.Penalties.Know(network, s.Account)
 	}
 	d.Sessions.Add(s)
-	d.Relay.Start(p, d.ended(s, release))
+	return d.ended(s, release)
 }
 
 // ended returns what is to be done when a session ends. The process to which it

@@ -126,8 +126,14 @@ func (g *leg) takeTLS(from Leg) (pending []byte, err error) {
 	return pending, nil
 }
 
-// duplicate returns another descriptor for a connection, or -1.
+// duplicate returns another descriptor for a connection, or its own if nobody else knows
+// it; -1 if there is none.
 func duplicate(nc net.Conn) (dup int, err error) {
+	if d, ok := nc.(*descriptor); ok {
+		if fd, ok := d.give(); ok {
+			return fd, nil
+		}
+	}
 	sc, ok := nc.(syscall.Conn)
 	if !ok {
 		return -1, fmt.Errorf("a %T has no descriptor", nc)

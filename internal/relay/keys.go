@@ -118,6 +118,29 @@ func (s *Socket) takeOver(t *tls.Conn, to *record.Conn) (decrypted []byte, ok bo
 	return decrypted, errors.Is(err, errAgain)
 }
 
+// Free takes a leg out of crypto/tls where that can be, so that it can go to another
+// process, and tells whether crypto/tls has nothing to do with it any more.
+func (l *Leg) Free() bool {
+	if l.TLS == nil {
+		return true
+	}
+	s, ok := l.TLS.NetConn().(*Socket)
+	if !ok {
+		return false
+	}
+	defer s.forget()
+	var c record.Conn
+	decrypted, ok := s.takeOver(l.TLS, &c)
+	l.Pending = append(l.Pending, decrypted...)
+	if !ok {
+		s.stopped = false
+		return false
+	}
+	keys, _ := c.Keys() // it has just begun
+	l.TLS, l.Keys, l.Ahead = nil, &keys, bytes.Clone(s.ahead)
+	return true
+}
+
 // forget wipes what was kept for takeOver.
 func (s *Socket) forget() {
 	s.secrets.wipe()

@@ -47,6 +47,7 @@ type Pair struct {
 	Client, Server Leg
 	Idle           time.Duration // ends the pair when no byte moved for so long; 0: never
 	Farewell       string        // said to the client when the engine itself ends the pair at the end of a line; "": nothing
+	Note           []byte        // what an engine in another process gives back to whoever comes after us; others forget it
 
 	// What was before Start, if another engine or process has relayed the pair until
 	// then. Zero: nothing.
@@ -76,8 +77,9 @@ const (
 	Kicked        Ending = "kicked"
 	Expired       Ending = "token expired" // what proved the client does not hold any more
 	Shutdown      Ending = "shutdown"
-	Upgraded      Ending = "upgrade" // the process was replaced, and its time was over
-	Moved         Ending = "moved"   // it goes on in another process
+	Upgraded      Ending = "upgrade"             // the process was replaced, and its time was over
+	Moved         Ending = "moved"               // it goes on in another process
+	Lost          Ending = "relay process ended" // with all sessions that it had
 )
 
 // Stats is what is known of a pair at its end.

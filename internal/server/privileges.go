@@ -13,6 +13,7 @@ import (
 
 	"usher/internal/account/embedded"
 	"usher/internal/config"
+	"usher/internal/steward"
 )
 
 // dropPrivileges becomes the configured user if we are root: whoever talks to
@@ -103,6 +104,10 @@ func (s *Server) giveState(uid, gid int) error {
 		ours := strings.HasPrefix(e.Name(), embedded.File) || strings.HasPrefix(e.Name(), ticketFile) || isCache(e.Name()) || strings.HasPrefix(e.Name(), saltFile)
 		if e.Name() == traceFolder && e.IsDir() { // what is in it is whose it was: root's to read
 			give = append(give, filepath.Join(dir, traceFolder))
+			continue
+		}
+		if e.Name() == steward.File && e.Type() == fs.ModeSocket {
+			give = append(give, filepath.Join(dir, steward.File))
 			continue
 		}
 		if ours && vanished(e) { // another process that comes or goes has files for a moment

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"usher/internal/config"
 	"usher/internal/limit"
@@ -87,6 +88,7 @@ func (s *Server) notReloaded(was, is config.Server) {
 		{"admin", string(was.Admin), string(is.Admin), "restart or usher upgrade"},
 		{"user", was.User, is.User, "restart"},
 		{"relay", was.Relay, is.Relay, "restart or usher upgrade"},
+		{"relay_process", strconv.FormatBool(was.RelayProcess), strconv.FormatBool(is.RelayProcess), "restart or usher upgrade"},
 		{"log", was.Log, is.Log, "restart or usher upgrade"},
 	} {
 		if c.was != c.is {

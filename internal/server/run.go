@@ -11,6 +11,7 @@ import (
 	"usher/internal/listen"
 	"usher/internal/relay"
 	"usher/internal/systemd"
+	"usher/internal/thrift"
 )
 
 // goodbye is how long sessions may take to end once they are told to.
@@ -54,7 +55,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("relay: %w", err)
 	}
 	defer func() { _ = closeEngine() }()
-	s.relay, h.desk.Relay = engine, engine
+	s.relay = s.apart(h, engine)
+	h.desk.Relay = s.relay
+	defer s.closeSteward()
 	if err := h.open(ctx, s.log, s.processors); err != nil {
 		if ctx.Err() != nil {
 			return nil // told to stop before we began
@@ -127,13 +130,16 @@ func (s *Server) begin(opened listeners) {
 	s.keepTokenKey(s.house.Load())
 	s.builds.Own, s.house.Load().desk.Build = s.Build, s.Build
 	s.use(s.house.Load())
+	if s.heritage == nil {
+		s.leadSteward()
+	}
 	s.serve(opened)
 	s.house.Load().meet()
 	s.openDoor()
 	s.announce()
 	s.listening.Go(func() { s.tell.Watch(s.accepting, s.alive) })
-	s.listening.Go(func() { govern(s.accepting, s.processors) })
-	s.listening.Go(func() { tidyUp(s.accepting) })
+	s.listening.Go(func() { thrift.Govern(s.accepting, s.processors) })
+	s.listening.Go(func() { thrift.TidyUp(s.accepting) })
 	if s.heritage != nil {
 		s.succeed()
 	}
@@ -206,6 +212,9 @@ func (s *Server) leave(abort func()) {
 	why, grace := relay.Shutdown, s.grace()
 	if errors.Is(context.Cause(s.accepting), errReplaced) {
 		why = relay.Upgraded
+	}
+	if !errors.Is(context.Cause(s.accepting), errStopped) {
+		s.leaveSteward()
 	}
 	s.tell.Stopping(grace + 2*goodbye)
 	s.become(stopping)

@@ -29,6 +29,7 @@ import (
 	"usher/internal/relay"
 	"usher/internal/route"
 	"usher/internal/session"
+	"usher/internal/steward"
 	"usher/internal/systemd"
 	"usher/internal/tickets"
 	"usher/internal/token"
@@ -63,12 +64,13 @@ type Server struct {
 	sockets   sockets
 	since     time.Time
 
-	processors  int // that we may use: see govern
+	processors  int // that we may use: see thrift.Govern
 	tell        *systemd.Notifier
 	admin       *admin.Server      // nil: there is none
 	door        *doorway.Door      // nil: there is none
 	lobby       listen.Lobby       // of clients that other programs have accepted
 	helper      *helper            // who starts programs; nil: nobody does
+	steward     *steward.Engine    // the relay process; nil: there is none
 	heritage    *handover.Heritage // from the process that we have replaced; nil: none
 	tickets     *tickets.Keys      // of TLS sessions; nil: there is no TLS
 	traces      *trace.Traces

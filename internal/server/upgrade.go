@@ -152,11 +152,15 @@ func (s *Server) unretire(next *handover.Successor) {
 	s.tell.MainPID(os.Getpid())
 	s.republish()
 	s.openDoor()
+	s.leadSteward()
 }
 
 // moveAll moves the sessions that can move now, and returns how many have moved.
 func (s *Server) moveAll(next *handover.Successor) (n int, err error) {
 	for _, one := range s.sessions.List() {
+		if s.steward != nil && s.steward.Has(uint64(one.ID)) {
+			continue // it moves by itself: the successor finds it there
+		}
 		pair, done, ok := s.relay.Release(uint64(one.ID))
 		if !ok {
 			continue
@@ -197,7 +201,10 @@ func (s *Server) kickMoving(id session.ID, moved bool, next *handover.Successor)
 // succeed takes over from the predecessor, which stops accepting now. If it is
 // gone already we stand alone.
 func (s *Server) succeed() {
-	if err := s.heritage.Ready(); err != nil {
+	err := s.heritage.Ready()
+	s.leadSteward()
+	s.listening.Go(s.replaceSteward)
+	if err != nil {
 		s.log.Warn("the process before us is gone, with the sessions that it had", "err", err)
 		s.stands(0)
 		return

@@ -16,6 +16,7 @@ state = "state"
 admin = "admin.sock"
 user  = ""
 log   = "logfmt"
+relay_process = %t
 
 [tls]
 cert = %q
@@ -42,20 +43,25 @@ pop3 = [%q]
 // Usher is the program at path with everything that it does by default: accounts
 // in its database, limits, a line in the log for each session. As with the
 // others, the store checks the passwords.
-func Usher(path string) Kind {
+func Usher(path string) Kind { return usher(path, "usher", false) }
+
+// UsherApart is usher with its sessions in a relay process.
+func UsherApart(path string) Kind { return usher(path, "usher-apart", true) }
+
+func usher(path, name string, apart bool) Kind {
 	return Kind{
-		Name:    "usher",
+		Name:    name,
 		Version: func() (string, error) { return version(path, "nothing; run make bench", 1, "version") },
-		Start:   func(s *Site) (*Contender, error) { return startUsher(path, s) },
+		Start:   func(s *Site) (*Contender, error) { return startUsher(path, s, apart) },
 	}
 }
 
-func startUsher(path string, s *Site) (*Contender, error) {
+func startUsher(path string, s *Site, apart bool) (*Contender, error) {
 	d, err := doors()
 	if err != nil {
 		return nil, err
 	}
-	conf, err := s.write("usher.toml", fmt.Sprintf(usherConf, s.Cert, s.Key, d.IMAP.Addr, d.IMAPS.Addr, d.POP3.Addr, s.IMAP, s.POP3))
+	conf, err := s.write("usher.toml", fmt.Sprintf(usherConf, apart, s.Cert, s.Key, d.IMAP.Addr, d.IMAPS.Addr, d.POP3.Addr, s.IMAP, s.POP3))
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package server
+package thrift
 
 import (
 	"context"
@@ -16,11 +16,11 @@ const (
 	mostPercent   = 1000
 )
 
-// tidyUp gives memory back when it is quiet after many logins. Go would keep as
+// TidyUp gives memory back when it is quiet after many logins. Go would keep as
 // much again as sessions at rest hold, for a rush that may not come. In the rush it
 // lets it lie for a while: with few sessions Go would collect after every few dozen
 // logins, which is a twelfth of what they cost. Whoever has set GOGC has decided.
-func tidyUp(ctx context.Context) {
+func TidyUp(ctx context.Context) {
 	allow := allowance{decided: os.Getenv("GOGC") != ""}
 	defer allow.set(100)
 	allow.set(percent(0))

@@ -1,4 +1,6 @@
-package server
+// Package thrift keeps a process on as many processors as its work needs, and gives memory
+// back when that is done.
+package thrift
 
 import (
 	"context"
@@ -17,11 +19,11 @@ const (
 	spareLooks = 20          // … if that lasts
 )
 
-// govern keeps the program on as many processors as its work needs, at most on
+// Govern keeps the program on as many processors as its work needs, at most on
 // so many. While some of Go's have nothing to do, each event wakes a thread that
 // looks for work in vain: a fifth of what a login costs. Whoever has set GOMAXPROCS
 // has decided.
-func govern(ctx context.Context, most int) {
+func Govern(ctx context.Context, most int) {
 	if most == 1 || os.Getenv("GOMAXPROCS") != "" {
 		return
 	}

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"usher/internal/relay"
+	"usher/internal/session"
+	"usher/internal/steward"
+)
+
+// apart is the engine that gives sessions to the relay process, if there is to be one; else
+// the process's own. A relay process that an earlier usher has left is asked for its
+// sessions in any case.
+func (s *Server) apart(h *house, own relay.Engine) relay.Engine {
+	t := steward.Terms{
+		Socket: filepath.Join(string(h.cfg.Server.State), steward.File), Local: own, Build: s.Build,
+		Adopt: s.adoptSeated, Log: s.log,
+	}
+	var err error
+	if h.cfg.Server.RelayProcess {
+		t.Program, err = os.Executable()
+	}
+	if err == nil {
+		s.steward, err = steward.Open(t)
+	}
+	switch {
+	case err == nil:
+		return s.steward
+	case h.cfg.Server.RelayProcess:
+		s.log.Error("sessions stay in this process, and end with it", "err", err)
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, errors.ErrUnsupported):
+		s.log.Error("an earlier usher may have left sessions that are not seen here", "err", err)
+	}
+	s.steward = nil
+	return own
+}
+
+// adoptSeated goes on with a session that another process has let in, and that the relay
+// process has.
+func (s *Server) adoptSeated(id uint64, note steward.Note) func(relay.Stats) {
+	one, err := session.FromNote(session.ID(id), note)
+	if err != nil {
+		s.log.Error("the relay process has a session of which nothing is known", "id", session.ID(id).String(), "err", err)
+		one = &session.Session{ID: session.ID(id)}
+	}
+	if s.coming.Load() > 0 {
+		s.coming.Add(-1)
+	}
+	return s.house.Load().desk.Resume(one)
+}
+
+// leadSteward makes all sessions of the relay process ours.
+func (s *Server) leadSteward() {
+	if s.steward != nil {
+		s.steward.Lead()
+	}
+}
+
+// replaceSteward has the relay process run this version, too.
+func (s *Server) replaceSteward() {
+	if s.steward == nil || !s.house.Load().cfg.Server.RelayProcess {
+		return
+	}
+	if err := s.steward.Replace(); err != nil {
+		s.log.Error("the relay process stays what it was", "err", err)
+	}
+}
+
+// leaveSteward lets its sessions go on without us.
+func (s *Server) leaveSteward() {
+	if s.steward != nil {
+		s.steward.Leave()
+	}
+}
+
+func (s *Server) closeSteward() {
+	if s.steward != nil {
+		s.steward.Close()
+	}
+}

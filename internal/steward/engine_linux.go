@@ -1,0 +1,287 @@
+package steward
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"usher/internal/relay"
+)
+
+// Terms are what an Engine needs.
+type Terms struct {
+	Socket  string       // where stewards are found
+	Program string       // that is started as one: PROGRAM relay; "": there are to be none, and new sessions stay in this process
+	Build   string       // of this program
+	Local   relay.Engine // for what cannot leave the process, and while there is no steward
+	Adopt   Adoption
+	Log     *slog.Logger
+}
+
+// An Engine gives sessions to a steward. Those that only crypto/tls can go on with stay
+// with the engine of the process; so do new ones while the steward is slow or away.
+type Engine struct {
+	Terms
+
+	mu    sync.Mutex
+	seats map[uint64]seat // sessions that stewards have
+	link  *link           // to the steward that new ones go to; nil: there is none
+	links map[*link]bool
+	leads bool // all sessions are ours
+	left  bool // they are to go on without us
+	over  bool
+}
+
+var _ relay.Engine = (*Engine)(nil)
+
+// A seat is where a session is.
+type seat struct {
+	done func(relay.Stats)
+	at   *link
+}
+
+// Open finds the steward, or starts one.
+func Open(t Terms) (*Engine, error) {
+	e := &Engine{Terms: t, seats: map[uint64]seat{}, links: map[*link]bool{}}
+	if err := e.find(t.Program != ""); err != nil {
+		return nil, fmt.Errorf("the relay process: %w", err)
+	}
+	return e, nil
+}
+
+// answerTime is how long a steward may take to say who it is.
+const answerTime = 10 * time.Second
+
+// find goes to the steward, and starts one if there is none and it may.
+func (e *Engine) find(start bool) error {
+	nc, err := dial(e.Socket)
+	how := "relay process found"
+	if err != nil && start && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)) {
+		how = "relay process started"
+		if err = launch(e.Program, e.Socket); err == nil {
+			nc, err = dial(e.Socket)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	l, err := newLink(e, nc)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.over {
+		go l.close()
+		return nil
+	}
+	e.Log.Info(how, "pid", l.pid, "sessions", l.guests)
+	e.link, e.links[l] = l, true
+	if e.leads {
+		l.out.post(&word{kind: lead})
+	}
+	go l.hear()
+	return nil
+}
+
+// Lead makes all sessions ours: Adopt is called for those that we do not know. Whoever
+// had them before hears that they have moved. It returns when all are known, so that who
+// comes from then on is counted with them.
+func (e *Engine) Lead() {
+	e.mu.Lock()
+	e.leads = true
+	l := e.link
+	e.mu.Unlock()
+	if l == nil {
+		return
+	}
+	l.out.post(&word{kind: lead})
+	select {
+	case <-l.told:
+	case <-l.gone:
+	case <-time.After(answerTime):
+		e.Log.Error("the relay process does not say which sessions it has", "pid", l.pid)
+	}
+}
+
+// Start implements relay.Engine. It never waits for the steward.
+func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
+	free := p.Client.Free()
+	free = p.Server.Free() && free
+	e.mu.Lock()
+	l := e.link
+	if !free || e.Program == "" || !fits(&p) || l == nil || l.out.waiting() > full {
+		e.mu.Unlock()
+		e.Local.Start(p, done)
+		return
+	}
+	left := e.left
+	if !left {
+		e.seats[p.ID] = seat{done, l}
+	}
+	e.mu.Unlock()
+	l.out.post(&word{kind: start, id: p.ID, text: p.Note, pair: p})
+	if left {
+		done(relay.Stats{Ended: relay.Moved})
+	}
+}
+
+// fits tells whether a pair can be said in one word, with sockets.
+func fits(p *relay.Pair) bool {
+	n := len(p.Note) + len(p.Farewell)
+	for _, l := range []relay.Leg{p.Client, p.Server} {
+		n += len(l.Pending) + len(l.Ahead) + 512
+		if descriptorOf(l.Conn) < 0 {
+			return false
+		}
+	}
+	return n < maxWord
+}
+
+// Kick implements relay.Engine.
+func (e *Engine) Kick(id uint64, why relay.Ending) bool {
+	e.mu.Lock()
+	at, ok := e.seats[id]
+	e.mu.Unlock()
+	if !ok {
+		return e.Local.Kick(id, why)
+	}
+	at.at.out.post(&word{kind: kick, id: id, text: []byte(why)})
+	return true
+}
+
+// Release implements relay.Engine.
+func (e *Engine) Release(id uint64) (p relay.Pair, done func(relay.Stats), ok bool) {
+	e.mu.Lock()
+	at, found := e.seats[id]
+	e.mu.Unlock()
+	if !found {
+		return e.Local.Release(id)
+	}
+	if p, ok = at.at.release(id); !ok {
+		return p, nil, false
+	}
+	return p, at.done, true
+}
+
+// Has tells whether a session is a steward's: it needs nobody to move it.
+func (e *Engine) Has(id uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, ok := e.seats[id]
+	return ok
+}
+
+// Len is how many sessions stewards have of ours.
+func (e *Engine) Len() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.seats)
+}
+
+// take takes a session out that is not at its seat any more.
+func (e *Engine) take(id uint64) (done func(relay.Stats), ok bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, ok := e.seats[id]
+	delete(e.seats, id)
+	return s.done, ok
+}
+
+// Leave has the sessions of stewards go on without this process, which is about to end.
+func (e *Engine) Leave() {
+	e.mu.Lock()
+	e.left = true
+	e.mu.Unlock()
+	e.moved(nil)
+}
+
+// moved is when sessions are somebody else's: those at a link, or all.
+func (e *Engine) moved(l *link) {
+	e.mu.Lock()
+	var done []func(relay.Stats)
+	for id, s := range e.seats {
+		if l == nil || s.at == l {
+			done = append(done, s.done)
+			delete(e.seats, id)
+		}
+	}
+	e.mu.Unlock()
+	for _, d := range done {
+		d(relay.Stats{Ended: relay.Moved})
+	}
+}
+
+// Close leaves the stewards. Without sessions they end.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	e.over, e.link = true, nil
+	links := make([]*link, 0, len(e.links))
+	for l := range e.links {
+		links = append(links, l)
+	}
+	e.mu.Unlock()
+	for _, l := range links {
+		quick := time.AfterFunc(time.Second, l.close)
+		if n := l.last.Load(); n > 0 {
+			l.out.post(&word{kind: heard, n: n})
+		}
+		l.out.drain(0)
+		quick.Stop()
+		l.close()
+	}
+}
+
+// Replace has a new steward take over from the present one. Sessions that are at rest move
+// at once, others when they come to rest. If it does not come up, the present one goes on.
+func (e *Engine) Replace() error {
+	e.mu.Lock()
+	old := e.link
+	e.mu.Unlock()
+	if old == nil {
+		return e.find(true)
+	}
+	end, err := launchHeir(e.Program)
+	if err != nil {
+		return fmt.Errorf("replace the relay process: %w", err)
+	}
+	old.retired.Store(true)
+	old.out.post(&word{kind: retire, fds: []int{end}})
+	if !old.retires() {
+		old.retired.Store(false)
+		return errors.New("replace the relay process: it does not let itself be replaced now")
+	}
+	if err := e.find(false); err != nil {
+		return fmt.Errorf("replace the relay process: %w", err)
+	}
+	e.mu.Lock()
+	now := e.link
+	e.mu.Unlock()
+	if now == nil || now.pid == old.pid {
+		old.retired.Store(false)
+		return errors.New("replace the relay process: the new one has ended, see its last lines in the log; the old one goes on")
+	}
+	e.Log.Info("relay process replaced", "pid", now.pid, "before", old.pid)
+	return nil
+}
+
+// Outdated tells whether the steward is of another build than this program.
+func (e *Engine) Outdated() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.link != nil && e.link.build != e.Build
+}
+
+// PID is that of the steward that new sessions go to; 0: there is none.
+func (e *Engine) PID() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.link == nil {
+		return 0
+	}
+	return e.link.pid
+}

@@ -1,0 +1,283 @@
+package steward
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"usher/internal/relay"
+)
+
+// An heir is the steward that replaces this one.
+type heir struct {
+	out *outbox
+	in  *inbox
+
+	// Under the steward's mu:
+	moving map[uint64]mover // were sent, and not answered
+	missed map[uint64]*word // are to be kicked there when they are answered
+}
+
+// A mover is a session on its way. Until the heir answers it may have to come back.
+type mover struct {
+	pair relay.Pair
+	done func(relay.Stats)
+}
+
+const (
+	mostMoving = 64                    // at once
+	againSoon  = 20 * time.Millisecond // between attempts to move what is not at rest
+	againLate  = time.Second           // … at most
+)
+
+func (h *heir) quiet() bool { return len(h.moving) == 0 }
+
+func (h *heir) kick(w *word) {
+	if _, ok := h.moving[w.id]; ok {
+		h.missed[w.id] = w
+		return
+	}
+	h.out.post(&word{kind: kick, id: w.id, text: w.text})
+}
+
+// retire has a successor take over: first the socket that ushers come to, then sessions
+// as they come to rest. If it dies this steward goes on.
+func (s *Steward) retire(fd int) bool {
+	nc, err := connOf(fd, "successor")
+	s.mu.Lock()
+	busy := s.heir != nil || s.over
+	s.mu.Unlock()
+	if err != nil || busy {
+		if nc != nil {
+			_ = nc.Close()
+		}
+		return false
+	}
+	own, err := s.socket()
+	if err != nil {
+		_ = nc.Close()
+		return false
+	}
+	_ = s.ln.SetDeadline(time.Unix(1, 0)) // who comes from now on is the successor's
+	s.coming.Wait()
+	h := &heir{in: newInbox(nc), moving: map[uint64]mover{}, missed: map[uint64]*word{}}
+	if h.out, err = newOutbox(nc, func(*word) {}); err != nil {
+		_ = nc.Close()
+		_ = unix.Close(own)
+		s.accept()
+		return false
+	}
+	s.mu.Lock()
+	s.heir = h
+	s.mu.Unlock()
+	h.out.post(&word{kind: heritage, n: format, fds: []int{own}})
+	over := make(chan struct{})
+	go s.hearHeir(h, over)
+	go s.moveAll(h, over)
+	return true
+}
+
+// socket is another descriptor of the socket that ushers come to. By way of os.File it
+// would become a blocking one, for all who have it.
+func (s *Steward) socket() (own int, err error) {
+	raw, err := s.ln.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	ctlErr := raw.Control(func(fd uintptr) { own, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	return own, errors.Join(ctlErr, err)
+}
+
+// connOf makes a connection of a descriptor, which it owns.
+func connOf(fd int, name string) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(fd), name)
+	if f == nil {
+		return nil, fmt.Errorf("descriptor %d is not open", fd)
+	}
+	defer func() { _ = f.Close() }()
+	nc, err := net.FileConn(f)
+	if err != nil {
+		return nil, err
+	}
+	uc, ok := nc.(*net.UnixConn)
+	if !ok {
+		_ = nc.Close()
+		return nil, fmt.Errorf("the %s is a %T", name, nc)
+	}
+	return uc, nil
+}
+
+// moveAll moves what is at rest, again and again, until nothing is left.
+func (s *Steward) moveAll(h *heir, over <-chan struct{}) {
+	for wait := againSoon; ; wait = min(2*wait, againLate) {
+		s.mu.Lock()
+		ids := make([]uint64, 0, len(s.guests))
+		for id := range s.guests {
+			if _, ok := h.moving[id]; !ok {
+				ids = append(ids, id)
+			}
+		}
+		s.tellEnds()
+		s.leave()
+		s.mu.Unlock()
+		for _, id := range ids {
+			if !s.move(h, id) {
+				return
+			}
+		}
+		select {
+		case <-over:
+			return
+		case <-s.empty:
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// move sends one session, if it is at rest. It returns false when the heir is gone.
+func (s *Steward) move(h *heir, id uint64) bool {
+	for {
+		s.mu.Lock()
+		n := len(h.moving)
+		s.mu.Unlock()
+		if n < mostMoving {
+			break
+		}
+		if !h.out.drain(0) {
+			return false
+		}
+		time.Sleep(time.Millisecond)
+	}
+	p, done, ok := s.engine.Release(id)
+	if !ok {
+		return true
+	}
+	s.mu.Lock()
+	if s.heir != h {
+		s.mu.Unlock()
+		s.engine.Start(p, done)
+		return false
+	}
+	h.moving[id] = mover{p, done}
+	note := s.guests[id].note
+	s.mu.Unlock()
+	h.out.post(&word{kind: moving, id: id, text: []byte(note), pair: p})
+	return true
+}
+
+// hearHeir hears which sessions have arrived. When the heir dies, those that have not go on
+// here, and so does the socket that ushers come to.
+func (s *Steward) hearHeir(h *heir, over chan struct{}) {
+	defer close(over)
+	for {
+		words, err := h.in.next()
+		if err != nil {
+			break
+		}
+		for _, w := range words {
+			if w.kind == adopted {
+				s.arrived(h, w.id)
+			}
+		}
+	}
+	h.out.close()
+	s.mu.Lock()
+	left := h.moving
+	s.heir, h.moving = nil, nil
+	if s.over {
+		s.mu.Unlock()
+		return
+	}
+	s.mu.Unlock()
+	for _, m := range left {
+		s.engine.Start(m.pair, m.done)
+	}
+	for id, w := range h.missed {
+		s.engine.Kick(id, relay.Ending(w.text))
+	}
+	s.accept()
+}
+
+// arrived is when the heir has a session.
+func (s *Steward) arrived(h *heir, id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := h.moving[id]
+	if !ok {
+		return
+	}
+	delete(h.moving, id)
+	delete(s.guests, id)
+	_, _ = m.pair.Client.Conn.Close(), m.pair.Server.Conn.Close()
+	m.pair.Wipe()
+	if w := h.missed[id]; w != nil {
+		delete(h.missed, id)
+		h.kick(w)
+	}
+	s.leave()
+}
+
+// Succeed returns a steward that takes over from another one, whose end of a socket this
+// is, and begins to.
+func Succeed(nc *net.UnixConn, build string) (*Steward, error) {
+	in := newInbox(nc)
+	out, err := newOutbox(nc, func(*word) {})
+	if err != nil {
+		return nil, err
+	}
+	words, err := in.next()
+	if err != nil {
+		return nil, fmt.Errorf("the steward before this one: %w", err)
+	}
+	first := &words[0]
+	if first.kind != heritage || first.n < 1 || first.n > format {
+		return nil, fmt.Errorf("the steward before this one speaks in format %d, this version takes formats up to %d", first.n, format)
+	}
+	f := os.NewFile(uintptr(first.fds[0]), "relay socket")
+	ln, err := net.FileListener(f)
+	_ = f.Close()
+	if err != nil {
+		return nil, err
+	}
+	s, err := New(ln.(*net.UnixListener), build)
+	if err != nil {
+		return nil, err
+	}
+	go s.inherit(in, out, words[1:])
+	return s, nil
+}
+
+// inherit takes sessions from the steward before this one until it is gone.
+func (s *Steward) inherit(in *inbox, out *outbox, words []word) {
+	for {
+		for i := range words {
+			switch w := &words[i]; w.kind {
+			case moving:
+				if w.fds[0] < 0 {
+					continue // it will have to stay there
+				}
+				out.post(&word{kind: adopted, id: w.id}) // first: of what was sent twice no byte may have moved here
+				s.take(w.arrived(), nil)
+			case kick:
+				s.kick(w)
+			case ended:
+				s.mu.Lock()
+				s.ends.add(ending{id: w.id, stats: w.stats, note: string(w.text)})
+				s.tellEnds()
+				s.mu.Unlock()
+			default:
+				w.drop()
+			}
+		}
+		var err error
+		if words, err = in.next(); err != nil {
+			out.close()
+			return
+		}
+	}
+}
