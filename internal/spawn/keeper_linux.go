@@ -101,6 +101,19 @@ func quiet() {
 			signal.Notify(make(chan os.Signal, 1), s)
 		}
 	}
+	for s := uintptr(32); s < 35; s++ { // of which Go wants to know nothing; make and others leave them ignored
+		resetIfIgnored(s)
+	}
+}
+
+// resetIfIgnored has a signal do what it does by default: sigaction(2), of which only the
+// first word matters, the handler.
+func resetIfIgnored(sig uintptr) {
+	const setSize = 8
+	var now, byDefault [8]uintptr
+	if _, _, no := unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, 0, uintptr(unsafe.Pointer(&now)), setSize, 0, 0); no == 0 && now[0] == 1 {
+		_, _, _ = unix.RawSyscall6(unix.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&byDefault)), 0, setSize, 0, 0)
+	}
 }
 
 // inherit takes a descriptor that this process was born with, and that no program may
