@@ -29,8 +29,8 @@ func harden() error {
 
 // all makes a system call on all threads. With cgo, as under the race detector, that cannot be
 // done: ENOTSUP.
-func all(trap, a, b, c, d, e uintptr) error {
-	_, _, errno := syscall.AllThreadsSyscall6(trap, a, b, c, d, e, 0)
+func all(trap, a, b uintptr) error {
+	_, _, errno := syscall.AllThreadsSyscall6(trap, a, b, 0, 0, 0, 0)
 	if errno != 0 {
 		return errno
 	}
@@ -40,11 +40,11 @@ func all(trap, a, b, c, d, e uintptr) error {
 // rare has Go's watchdog thread look around once in a millisecond, not 50 times, while
 // anything goes on.
 func rare() error {
-	return all(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, uintptr(time.Millisecond), 0, 0, 0)
+	return all(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, uintptr(time.Millisecond))
 }
 
 func noNewPrivileges() error {
-	if err := all(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+	if err := all(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
 		return fmt.Errorf("no new privileges: %w", err)
 	}
 	return nil
@@ -52,12 +52,12 @@ func noNewPrivileges() error {
 
 // noCapabilities gives up those that there are, to use, to have and to pass on.
 func noCapabilities() error {
-	if err := all(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
+	if err := all(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil && !errors.Is(err, unix.EINVAL) {
 		return fmt.Errorf("ambient capabilities: %w", err)
 	}
 	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	var none [2]unix.CapUserData
-	if err := all(unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(&none[0])), 0, 0, 0); err != nil {
+	if err := all(unix.SYS_CAPSET, uintptr(unsafe.Pointer(header)), uintptr(unsafe.Pointer(&none[0]))); err != nil {
 		return fmt.Errorf("capabilities: %w", err)
 	}
 	return nil
@@ -81,7 +81,7 @@ func noFiles() error {
 		return nil
 	}
 	defer func() { _ = unix.Close(int(fd)) }()
-	if err := all(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0, 0, 0); err != nil {
+	if err := all(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0); err != nil {
 		return fmt.Errorf("landlock: %w", err)
 	}
 	return nil
