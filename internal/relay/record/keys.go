@@ -44,9 +44,6 @@ func newGCM(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// Known tells whether connections of a suite can be gone on with.
-func Known(id uint16) bool { return suiteOf(id) != nil }
-
 func suiteOf(id uint16) *suite {
 	for i := range suites {
 		if suites[i].id == id {

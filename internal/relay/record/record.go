@@ -119,9 +119,6 @@ func (c *Conn) Wipe() {
 // Cool drops what can be made again from the secrets.
 func (c *Conn) Cool() { c.in.cipher, c.out.cipher = nil, nil }
 
-// Warm tells whether there is anything for Cool to drop.
-func (c *Conn) Warm() bool { return c.in.cipher != nil || c.out.cipher != nil }
-
 // Rests tells whether Keys would give the connection away.
 func (c *Conn) Rests() bool { return len(c.part) == 0 && !c.owes }
 
