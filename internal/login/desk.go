@@ -55,7 +55,7 @@ type Admission struct {
 	try     penalty.Try
 	told    *policy.Login // nil: the policy service has not been asked
 	who     sasl.Identity
-	release func() // gives the session's place back
+	seat    limit.Seat
 	stop    route.Stop
 	backend *wire.Conn
 	session *session.Session // of the stop that was asked last
@@ -65,12 +65,12 @@ type Admission struct {
 // answer and calls Join. On error it answers by ReasonOf, and the conversation
 // goes on; Admit has waited and logged.
 func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Exchange) (*Admission, error) {
-	a := &Admission{desk: d, client: c, release: func() {}}
+	a := &Admission{desk: d, client: c}
 	admitted := false
 	defer func() {
 		if !admitted { // also if something panicked
 			a.try.Void()
-			a.release()
+			a.seat.Release()
 			d.Sessions.Remove(c.ID)
 		}
 	}()
@@ -183,11 +183,11 @@ func (a *Admission) permit(ctx context.Context) error {
 	if err := a.pause(ctx); err != nil {
 		return because(Unavailable, err)
 	}
-	release, err := a.desk.Limits.Session(a.who.Account.Name, a.client.Remote.Addr())
+	seat, err := a.desk.Limits.Session(a.who.Account.Name, a.client.Remote.Addr())
 	if err != nil {
 		return because(TooMany, err)
 	}
-	a.release = release
+	a.seat = seat
 	a.client.Place.Proven()
 	return nil
 }
@@ -226,7 +226,7 @@ func (a *Admission) Join() error {
 	d, c, s := a.desk, a.client, a.session
 	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
 		c.Record.End("gone before the session began: %v", err)
-		a.release()
+		a.seat.Release()
 		d.Sessions.Remove(s.ID)
 		_ = a.backend.Close()
 		d.logSession(s, relay.Stats{Ended: relay.ClientFailed})
@@ -238,7 +238,7 @@ func (a *Admission) Join() error {
 		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),
 		Idle: d.Idle, Farewell: c.Protocol.Info().Farewell, Note: s.Note(),
 	}
-	d.Relay.Start(pair, d.ended(s, a.release))
+	d.Relay.Start(pair, d.ended(s, a.seat))
 	return nil
 }
 
@@ -254,24 +254,24 @@ func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
 // Resume counts a session that goes on without us, and returns what is to be done when it
 // has ended.
 func (d *Desk) Resume(s *session.Session) (done func(relay.Stats)) {
-	release := d.Limits.Adopt(s.Account, s.Remote.Addr())
+	seat := d.Limits.Adopt(s.Account, s.Remote.Addr())
 	if network, exempt := d.Limits.Network(s.Remote.Addr()); !exempt {
 		d.Penalties.Know(network, s.Account)
 	}
 	d.Sessions.Add(s)
-	return d.ended(s, release)
+	return d.ended(s, seat)
 }
 
 // ended returns what is to be done when a session ends. The process to which it
-// has moved will log it.
-func (d *Desk) ended(s *session.Session, release func()) func(relay.Stats) {
-	forget := d.expire(s)
+// has moved will log it. Until then it holds next to nothing: the Registry knows who it is.
+func (d *Desk) ended(s *session.Session, seat limit.Seat) func(relay.Stats) {
+	id, forget := s.ID, d.expire(s.ID, s.Until)
 	return func(st relay.Stats) {
 		forget()
-		release()
-		if st.Ended != relay.Moved {
+		seat.Release()
+		if s := d.Sessions.Get(id); s != nil && st.Ended != relay.Moved {
 			d.logSession(s, st)
 		}
-		d.Sessions.Remove(s.ID)
+		d.Sessions.Remove(id)
 	}
 }

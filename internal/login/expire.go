@@ -14,8 +14,8 @@ const kickAgain = time.Second
 
 // expire ends a session when its time is over. forget is to be called when it has
 // ended: it waits for nothing.
-func (d *Desk) expire(s *session.Session) (forget func()) {
-	if s.Until.IsZero() {
+func (d *Desk) expire(id session.ID, until time.Time) (forget func()) {
+	if until.IsZero() {
 		return func() {}
 	}
 	var mu sync.Mutex
@@ -23,8 +23,8 @@ func (d *Desk) expire(s *session.Session) (forget func()) {
 	var timer *time.Timer
 	mu.Lock() // until the timer is there
 	defer mu.Unlock()
-	timer = time.AfterFunc(time.Until(s.Until), func() {
-		ended := d.Relay.Kick(uint64(s.ID), relay.Expired)
+	timer = time.AfterFunc(time.Until(until), func() {
+		ended := d.Relay.Kick(uint64(id), relay.Expired)
 		mu.Lock()
 		defer mu.Unlock()
 		if !ended && !over {

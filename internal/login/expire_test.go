@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"usher/internal/relay"
-	"usher/internal/session"
 )
 
 // An absent relay has a session only some time after it is asked about it.
@@ -36,8 +35,8 @@ func TestASessionEndsWhenItsTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &absent{}
 		d := &Desk{Relay: a}
-		defer d.expire(&session.Session{Until: time.Now().Add(time.Hour)})()
-		defer d.expire(&session.Session{})()
+		defer d.expire(1, time.Now().Add(time.Hour))()
+		defer d.expire(2, time.Time{})()
 		time.Sleep(59 * time.Minute)
 		if len(a.tried()) > 0 {
 			t.Error("it ends too early")
@@ -53,14 +52,14 @@ func TestASessionEndsWhenItsTimeIsOver(t *testing.T) {
 func TestASessionThatIsInNoRelayIsEndedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &absent{from: time.Now().Add(5500 * time.Millisecond)}
-		forget := (&Desk{Relay: a}).expire(&session.Session{Until: time.Now().Add(-time.Second)})
+		forget := (&Desk{Relay: a}).expire(1, time.Now().Add(-time.Second))
 		time.Sleep(time.Hour)
 		if len(a.tried()) != 7 {
 			t.Errorf("it was tried %d times", len(a.tried()))
 		}
 		forget()
 		never := &absent{from: time.Now().Add(24 * time.Hour)}
-		forget = (&Desk{Relay: never}).expire(&session.Session{Until: time.Now()})
+		forget = (&Desk{Relay: never}).expire(1, time.Now())
 		time.Sleep(time.Millisecond)
 		forget()
 		time.Sleep(time.Hour)

@@ -189,10 +189,10 @@ func (s *stage) admit(t testing.TB) (*login.Admission, error) {
 // roomLeft tells whether a failed login has given its place back.
 func (s *stage) roomLeft(t testing.TB) {
 	t.Helper()
-	release, err := s.desk.Limits.Session("ann", s.client.Remote.Addr())
+	seat, err := s.desk.Limits.Session("ann", s.client.Remote.Addr())
 	if err != nil {
 		t.Errorf("a refused login keeps its place: %v", err)
 		return
 	}
-	release()
+	seat.Release()
 }

@@ -1,7 +1,9 @@
 package embedded
 
 import (
+	"encoding/binary"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,7 +25,38 @@ type memory struct {
 
 	mu   sync.Mutex
 	as   state // of the files when all of rows were read
-	rows map[string]account.Fields
+	rows map[string]packed
+}
+
+// packed are fields as one string, a sixth of what a map of them takes: names and
+// values in turn, each behind its length.
+type packed string
+
+func pack(f account.Fields) packed {
+	var b []byte
+	for name, value := range f {
+		for _, s := range []string{name, value} {
+			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
+		}
+	}
+	return packed(b)
+}
+
+func (p packed) fields() account.Fields {
+	f := make(account.Fields, 4)
+	for len(p) > 0 {
+		name := p.next()
+		f[name] = p.next()
+	}
+	return f
+}
+
+// next takes a string off the front.
+func (p *packed) next() string {
+	n, size := binary.Uvarint([]byte((*p)[:min(len(*p), binary.MaxVarintLen64)]))
+	s := (*p)[size : size+int(n)]
+	*p = (*p)[size+int(n):]
+	return string(s)
 }
 
 // A state of the database's files. Every commit writes to the second one, its
@@ -50,7 +83,11 @@ func (m *memory) row(name string, now state) account.Fields {
 	if m.as != now {
 		return nil
 	}
-	return m.rows[name]
+	row, ok := m.rows[name]
+	if !ok {
+		return nil
+	}
+	return row.fields()
 }
 
 // keep notes a row that was read after the files were in a state.
@@ -58,7 +95,7 @@ func (m *memory) keep(name string, f account.Fields, was state) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.rows == nil || m.as != was || len(m.rows) >= remembered {
-		m.as, m.rows = was, map[string]account.Fields{}
+		m.as, m.rows = was, map[string]packed{}
 	}
-	m.rows[name] = f
+	m.rows[strings.Clone(name)] = pack(f) // else all that the name came with would stay, such as the password
 }
