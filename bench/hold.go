@@ -20,11 +20,11 @@ func (m *measurement) hold(k contender.Kind, tls bool) (err error) {
 	}
 	p := player{c, k.Name}
 	defer c.Stop()
-	door, warm := p.IMAP, m.plan.logins
+	door := p.IMAP
 	if tls {
-		door, warm = p.IMAPS, m.plan.logins/4
+		door = p.IMAPS
 	}
-	empty, err := m.memory(p, logins(door, warm)) // what is made once is made
+	empty, err := m.memory(p, logins(door, m.plan.logins)) // what is made once is made
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"sync"
 	"time"
 
 	"usher/internal/limit"
@@ -36,6 +37,10 @@ type Desk struct {
 	Build        string        // of usher, for other nodes of the pool
 	Idle         time.Duration // after login; 0: for ever
 	FailureDelay time.Duration // from the question to the answer, if it is no
+
+	expiries expiries
+	once     sync.Once // for end
+	end      func(relay.Stats)
 
 	pace   pace
 	loops  Brief // the log of logins that go round in a circle
@@ -233,12 +238,13 @@ func (a *Admission) Join() error {
 		return err
 	}
 	a.noteAdmitted()
-	d.Sessions.Add(s)
+	s.Seat = a.seat
+	d.resume(s)
 	pair := relay.Pair{
 		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),
 		Idle: d.Idle, Farewell: c.Protocol.Info().Farewell, Note: s.Note(),
 	}
-	d.Relay.Start(pair, d.ended(s, a.seat))
+	d.Relay.Start(pair, d.ending())
 	return nil
 }
 
@@ -254,24 +260,40 @@ func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
 // Resume counts a session that goes on without us, and returns what is to be done when it
 // has ended.
 func (d *Desk) Resume(s *session.Session) (done func(relay.Stats)) {
-	seat := d.Limits.Adopt(s.Account, s.Remote.Addr())
+	s.Seat = d.Limits.Adopt(s.Account, s.Remote.Addr())
 	if network, exempt := d.Limits.Network(s.Remote.Addr()); !exempt {
 		d.Penalties.Know(network, s.Account)
 	}
-	d.Sessions.Add(s)
-	return d.ended(s, seat)
+	d.resume(s)
+	return d.ending()
 }
 
-// ended returns what is to be done when a session ends. The process to which it
-// has moved will log it. Until then it holds next to nothing: the Registry knows who it is.
-func (d *Desk) ended(s *session.Session, seat limit.Seat) func(relay.Stats) {
-	id, forget := s.ID, d.expire(s.ID, s.Until)
-	return func(st relay.Stats) {
-		forget()
-		seat.Release()
-		if s := d.Sessions.Get(id); s != nil && st.Ended != relay.Moved {
-			d.logSession(s, st)
-		}
-		d.Sessions.Remove(id)
+// resume enters a session, and has it end in time.
+func (d *Desk) resume(s *session.Session) {
+	d.Sessions.Add(s)
+	d.expiries.add(s.ID, s.Until, d.Relay)
+}
+
+// ending is ended. It is one for all sessions: each of its own would lie among the
+// garbage of logins for as long as the session lasts.
+func (d *Desk) ending() func(relay.Stats) {
+	d.once.Do(func() { d.end = d.ended })
+	return d.end
+}
+
+// ended is called when a session has ended, or has moved: then the process that has it
+// will log it.
+func (d *Desk) ended(st relay.Stats) {
+	id := session.ID(st.ID)
+	d.expiries.remove(id)
+	s := d.Sessions.Get(id)
+	if s == nil {
+		d.Log.Error("a session has ended that nobody knew", "id", id.String(), "why", string(st.Ended))
+		return
 	}
+	s.Seat.Release()
+	if st.Ended != relay.Moved {
+		d.logSession(s, st)
+	}
+	d.Sessions.Remove(id)
 }

@@ -34,9 +34,11 @@ func (a *absent) Kick(_ uint64, why relay.Ending) bool {
 func TestASessionEndsWhenItsTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &absent{}
-		d := &Desk{Relay: a}
-		defer d.expire(1, time.Now().Add(time.Hour))()
-		defer d.expire(2, time.Time{})()
+		var e expiries
+		e.add(1, time.Now().Add(time.Hour), a)
+		e.add(2, time.Time{}, a)
+		defer e.remove(1)
+		defer e.remove(2)
 		time.Sleep(59 * time.Minute)
 		if len(a.tried()) > 0 {
 			t.Error("it ends too early")
@@ -52,16 +54,17 @@ func TestASessionEndsWhenItsTimeIsOver(t *testing.T) {
 func TestASessionThatIsInNoRelayIsEndedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &absent{from: time.Now().Add(5500 * time.Millisecond)}
-		forget := (&Desk{Relay: a}).expire(1, time.Now().Add(-time.Second))
+		var e expiries
+		e.add(1, time.Now().Add(-time.Second), a)
 		time.Sleep(time.Hour)
 		if len(a.tried()) != 7 {
 			t.Errorf("it was tried %d times", len(a.tried()))
 		}
-		forget()
+		e.remove(1)
 		never := &absent{from: time.Now().Add(24 * time.Hour)}
-		forget = (&Desk{Relay: never}).expire(1, time.Now())
+		e.add(1, time.Now(), never)
 		time.Sleep(time.Millisecond)
-		forget()
+		e.remove(1)
 		time.Sleep(time.Hour)
 		if len(never.tried()) != 1 {
 			t.Errorf("after its end it was tried %d times", len(never.tried()))

@@ -96,7 +96,7 @@ func (o open) Open(ctx context.Context, t route.Target, enter func(context.Conte
 
 func (e *engine) Start(p relay.Pair, done func(relay.Stats)) {
 	e.started = append(e.started, p)
-	done(relay.Stats{FromClient: 3, FromServer: 4, Ended: relay.ClientLeft})
+	done(relay.Stats{ID: p.ID, FromClient: 3, FromServer: 4, Ended: relay.ClientLeft})
 }
 func (e *engine) Kick(uint64, relay.Ending) bool { return false }
 func (e *engine) Release(uint64) (relay.Pair, func(relay.Stats), bool) {

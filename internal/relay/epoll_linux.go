@@ -63,7 +63,7 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 	})
 	if !told {
 		pr.close()
-		go done(Stats{FromClient: p.Before.FromClient, FromServer: p.Before.FromServer, Last: time.Now(), Ended: Shutdown})
+		go done(Stats{ID: p.ID, FromClient: p.Before.FromClient, FromServer: p.Before.FromServer, Last: time.Now(), Ended: Shutdown})
 	}
 }
 

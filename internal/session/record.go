@@ -6,18 +6,21 @@ import (
 	"strings"
 	"time"
 	"unique"
+
+	"usher/internal/limit"
 )
 
-// A record is a session as the Registry holds it for as long as it lasts: in 96 bytes and
-// its name. What many sessions have in common is there once for all of them.
+// A record is a session as the Registry holds it for as long as it lasts: in 144 bytes.
+// What many sessions have in common is there once for all of them.
 type record struct {
 	id      ID
 	common  unique.Handle[common]
-	account string
+	account name
 	remote  netip.AddrPort
 	since   int64 // nanoseconds after the Registry began, by the clock that nobody sets; never: no time
 	until   int64 // Unix nanoseconds; 0: no time
 	front   *Front
+	seat    limit.Seat
 	next    int32  // the next record of the same port, if one follows
 	port    uint16 // of our end towards the server; 0: it has none
 	follows bool
@@ -31,6 +34,30 @@ type common struct {
 	far                   netip.AddrPort
 }
 
+// A name is text that is short, as most names are, or lies elsewhere.
+type name struct {
+	long  *string // nil: short holds it
+	short [31]byte
+	n     uint8 // of short
+}
+
+// newName copies a text: else all that it came with would stay, such as the password.
+func newName(text string) (n name) {
+	if len(text) > len(n.short) {
+		text = strings.Clone(text)
+		return name{long: &text}
+	}
+	n.n = uint8(copy(n.short[:], text))
+	return n
+}
+
+func (n *name) String() string {
+	if n.long != nil {
+		return *n.long
+	}
+	return string(n.short[:n.n])
+}
+
 // never is no time.
 const never = math.MinInt64
 
@@ -38,10 +65,11 @@ func newRecord(s *Session, began time.Time) record {
 	rec := record{
 		id:      s.ID,
 		common:  unique.Make(common{s.Protocol, s.Target, s.TLS, s.Near.Addr(), s.Far}),
-		account: strings.Clone(s.Account), // else all that it came with would stay, such as the password
+		account: newName(s.Account),
 		remote:  s.Remote,
 		since:   never,
 		front:   s.Front,
+		seat:    s.Seat,
 		port:    s.Near.Port(),
 	}
 	if !s.Since.IsZero() {
@@ -57,8 +85,8 @@ func newRecord(s *Session, began time.Time) record {
 func (rec *record) session(began time.Time) *Session {
 	c := rec.common.Value()
 	s := &Session{
-		ID: rec.id, Account: rec.account, Protocol: c.protocol, Remote: rec.remote,
-		Target: c.target, TLS: c.tls, Front: rec.front, Far: c.far,
+		ID: rec.id, Account: rec.account.String(), Protocol: c.protocol, Remote: rec.remote,
+		Target: c.target, TLS: c.tls, Front: rec.front, Far: c.far, Seat: rec.seat,
 	}
 	if c.near.IsValid() {
 		s.Near = netip.AddrPortFrom(c.near, rec.port)

@@ -26,20 +26,21 @@ func (r *Registry) Expect(s *Session) { r.enter(s, true) }
 
 // Add enters a session. One that was expected is on its way no more.
 func (r *Registry) Add(s *Session) {
-	if !r.arrived(s.ID) {
+	if !r.arrived(s) {
 		r.enter(s, false)
 	}
 }
 
-// arrived notes that a login that was expected is in.
-func (r *Registry) arrived(id ID) bool {
+// arrived notes that a login that was expected is in, and has got its seat.
+func (r *Registry) arrived(s *Session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	number, ok := r.byID[id]
+	number, ok := r.byID[s.ID]
 	if !ok || !r.records.At(number).coming {
 		return false
 	}
-	r.records.At(number).coming = false
+	rec := r.records.At(number)
+	rec.coming, rec.seat = false, s.Seat
 	r.coming--
 	return true
 }

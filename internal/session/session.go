@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"time"
+
+	"usher/internal/limit"
 )
 
 // An ID names a session in logs, from the connection to its end.
@@ -36,6 +38,7 @@ type Session struct {
 	Front    *Front         `json:",omitzero"` // that the client came by; nil: none
 	Near     netip.AddrPort `json:",omitzero"` // of the connection to the server: our end
 	Far      netip.AddrPort `json:",omitzero"` // and the server's
+	Seat     limit.Seat     `json:"-"`         // to be released when it ends
 }
 
 // A Front is a proxy or load balancer between the client and us.

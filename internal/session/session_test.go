@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"reflect"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -91,6 +92,8 @@ func TestTheRegistryGivesBackTheWholeSession(t *testing.T) {
 	now := time.Now()
 	for i, s := range []*session.Session{
 		{ID: 1},
+		{ID: 3, Account: strings.Repeat("x", 31)},
+		{ID: 4, Account: strings.Repeat("x", 32)},
 		{
 			ID: 2, Account: "ann@example.org", Protocol: "imap", Remote: netip.MustParseAddrPort("[fe80::1%eth0]:4711"),
 			Target: "east/192.0.2.7:143", TLS: "TLSv1.3", Since: now.Add(-24 * time.Hour), Until: now.Add(time.Hour),
@@ -108,7 +111,7 @@ func TestTheRegistryGivesBackTheWholeSession(t *testing.T) {
 			t.Errorf("it gives back %+v\nwant %+v", got, s)
 		}
 	}
-	if r.Get(3) != nil {
+	if r.Get(9) != nil {
 		t.Error("it knows nobody's session")
 	}
 }

@@ -126,7 +126,7 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	e.mu.Unlock()
 	l.out.post(&word{kind: start, id: p.ID, text: p.Note, pair: p})
 	if left {
-		done(relay.Stats{Ended: relay.Moved})
+		done(relay.Stats{ID: p.ID, Ended: relay.Moved})
 	}
 }
 
@@ -201,18 +201,27 @@ func (e *Engine) Leave() {
 }
 
 // moved is when sessions are somebody else's: those at a link, or all.
-func (e *Engine) moved(l *link) {
+func (e *Engine) moved(l *link) { e.vacated(e.vacate(l), relay.Stats{Ended: relay.Moved}) }
+
+// vacate takes the sessions of a link, or all.
+func (e *Engine) vacate(l *link) map[uint64]seat {
 	e.mu.Lock()
-	var done []func(relay.Stats)
+	defer e.mu.Unlock()
+	left := map[uint64]seat{}
 	for id, s := range e.seats {
 		if l == nil || s.at == l {
-			done = append(done, s.done)
+			left[id] = s
 			delete(e.seats, id)
 		}
 	}
-	e.mu.Unlock()
-	for _, d := range done {
-		d(relay.Stats{Ended: relay.Moved})
+	return left
+}
+
+// vacated says of sessions that they have ended.
+func (e *Engine) vacated(seats map[uint64]seat, st relay.Stats) {
+	for id, s := range seats {
+		st.ID = id
+		s.done(st)
 	}
 }
 

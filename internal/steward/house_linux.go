@@ -20,6 +20,7 @@ type Steward struct {
 
 	engine *relay.Epoll
 	ln     *net.UnixListener
+	done   func(relay.Stats) // ended, once for all sessions
 
 	mu     sync.Mutex
 	guests map[uint64]guest
@@ -52,6 +53,7 @@ func New(ln *net.UnixListener, build string) (*Steward, error) {
 		return nil, err
 	}
 	s := &Steward{Build: build, engine: e, ln: ln, guests: map[uint64]guest{}, visits: map[*visit]bool{}, empty: make(chan struct{})}
+	s.done = s.ended
 	s.waits = time.AfterFunc(waitFirst, s.giveUp)
 	return s, nil
 }
@@ -144,7 +146,7 @@ func (s *Steward) take(p relay.Pair, from *visit) {
 	s.guests[id] = guest{note, from}
 	leader := s.leader
 	s.mu.Unlock()
-	s.engine.Start(p, func(st relay.Stats) { s.ended(id, st) })
+	s.engine.Start(p, s.done)
 	if from == leader {
 		return
 	}
@@ -157,15 +159,15 @@ func (s *Steward) take(p relay.Pair, from *visit) {
 }
 
 // ended is when a session has.
-func (s *Steward) ended(id uint64, st relay.Stats) {
+func (s *Steward) ended(st relay.Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, ok := s.guests[id]
+	g, ok := s.guests[st.ID]
 	if !ok {
 		return
 	}
-	delete(s.guests, id)
-	s.ends.add(ending{id: id, stats: st, note: g.note})
+	delete(s.guests, st.ID)
+	s.ends.add(ending{id: st.ID, stats: st, note: g.note})
 	s.tellEnds()
 	s.leave()
 }

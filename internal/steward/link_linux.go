@@ -113,11 +113,12 @@ func (l *link) obey(w *word) {
 			done = e.Adopt(w.id, w.text)
 		}
 		if done != nil {
+			w.stats.ID = w.id
 			done(w.stats)
 		}
 	case gone:
 		if done, ok := e.take(w.id); ok {
-			done(relay.Stats{Ended: relay.Moved})
+			done(relay.Stats{ID: w.id, Ended: relay.Moved})
 		}
 	case superseded:
 		e.mu.Lock()
@@ -310,21 +311,11 @@ func (l *link) lose(n uint64) {
 
 // lost ends the sessions of a steward that is gone.
 func (e *Engine) lost(l *link) {
-	e.mu.Lock()
-	var done []func(relay.Stats)
-	for id, s := range e.seats {
-		if s.at == l {
-			done = append(done, s.done)
-			delete(e.seats, id)
-		}
+	left := e.vacate(l)
+	if len(left) > 0 || !l.retired.Load() {
+		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(left))
 	}
-	e.mu.Unlock()
-	if len(done) > 0 || !l.retired.Load() {
-		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(done))
-	}
-	for _, d := range done {
-		d(relay.Stats{Ended: relay.Lost, Last: time.Now()})
-	}
+	e.vacated(left, relay.Stats{Ended: relay.Lost, Last: time.Now()})
 }
 
 // Times between attempts to find a steward.

@@ -2,8 +2,8 @@ package embedded
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +12,7 @@ import (
 
 const (
 	remembered = 10_000          // accounts at most
+	most       = 64 << 20        // bytes of them
 	settled    = 2 * time.Second // the coarsest time stamps of file systems
 )
 
@@ -25,38 +26,9 @@ type memory struct {
 
 	mu   sync.Mutex
 	as   state // of the files when all of rows were read
-	rows map[string]packed
-}
-
-// packed are fields as one string, a sixth of what a map of them takes: names and
-// values in turn, each behind its length.
-type packed string
-
-func pack(f account.Fields) packed {
-	var b []byte
-	for name, value := range f {
-		for _, s := range []string{name, value} {
-			b = append(binary.AppendUvarint(b, uint64(len(s))), s...)
-		}
-	}
-	return packed(b)
-}
-
-func (p packed) fields() account.Fields {
-	f := make(account.Fields, 4)
-	for len(p) > 0 {
-		name := p.next()
-		f[name] = p.next()
-	}
-	return f
-}
-
-// next takes a string off the front.
-func (p *packed) next() string {
-	n, size := binary.Uvarint([]byte((*p)[:min(len(*p), binary.MaxVarintLen64)]))
-	s := (*p)[size : size+int(n)]
-	*p = (*p)[size+int(n):]
-	return string(s)
+	seed maphash.Seed
+	at   map[uint64]int // where in rows somebody's begins, by the hash of the name
+	rows []byte         // side by side, each behind its length: maps would take six times as much
 }
 
 // A state of the database's files. Every commit writes to the second one, its
@@ -80,22 +52,57 @@ func (m *memory) now() (s state, known bool) {
 func (m *memory) row(name string, now state) account.Fields {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.as != now {
+	if m.as != now || m.at == nil {
 		return nil
 	}
-	row, ok := m.rows[name]
+	at, ok := m.at[maphash.String(m.seed, name)]
 	if !ok {
 		return nil
 	}
-	return row.fields()
+	n, size := binary.Uvarint(m.rows[at:])
+	return unpack(string(m.rows[at+size:at+size+int(n)]), name)
 }
 
 // keep notes a row that was read after the files were in a state.
 func (m *memory) keep(name string, f account.Fields, was state) {
+	row := pack(name, f)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.rows == nil || m.as != was || len(m.rows) >= remembered {
-		m.as, m.rows = was, map[string]packed{}
+	if m.at == nil || m.as != was || len(m.at) >= remembered || len(m.rows)+len(row) > most {
+		m.as, m.seed, m.at, m.rows = was, maphash.MakeSeed(), map[uint64]int{}, nil
 	}
-	m.rows[strings.Clone(name)] = pack(f) // else all that the name came with would stay, such as the password
+	m.at[maphash.String(m.seed, name)] = len(m.rows)
+	m.rows = append(binary.AppendUvarint(m.rows, uint64(len(row))), row...)
+}
+
+// pack makes one row of a name and its fields: names and values in turn, each behind its
+// length.
+func pack(name string, f account.Fields) (b []byte) {
+	b = appendText(b, name)
+	for field, value := range f {
+		b = appendText(appendText(b, field), value)
+	}
+	return b
+}
+
+func appendText(b []byte, text string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
+}
+
+// unpack returns the fields of a row, if it is that of a name.
+func unpack(row, name string) account.Fields {
+	next := func() (text string) {
+		n, size := binary.Uvarint([]byte(row[:min(len(row), binary.MaxVarintLen64)]))
+		text, row = row[size:size+int(n)], row[size+int(n):]
+		return text
+	}
+	if next() != name {
+		return nil
+	}
+	f := account.Fields{}
+	for len(row) > 0 {
+		field := next()
+		f[field] = next()
+	}
+	return f
 }
