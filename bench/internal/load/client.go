@@ -99,7 +99,7 @@ func (c *client) exchange(x exchange) error {
 		return err
 	}
 	if err := c.hear(x.hear); err != nil {
-		return fmt.Errorf("after %q: %w", x.say, err)
+		return fmt.Errorf("after %.80q: %w", x.say, err)
 	}
 	return nil
 }
