@@ -20,6 +20,8 @@ type leg struct {
 	shut     bool  // it was told that no more comes
 	midLine  bool  // the last thing written to it did not end a line
 	bulk     bool  // what it said last filled the buffer
+	dear     bool  // what it said last had TLS change keys, or answer
+	written  bool  // something was written to it, since that was set to false
 	rights   bool  // descriptors may come with what it says: see readRights
 }
 
@@ -82,17 +84,32 @@ func (g *leg) read(b, raw []byte) (n int, more bool, err error) {
 		return n, n == len(raw), err
 	}
 	s := socketOf(g.tls)
+	raw = raw[:g.most(len(raw))]
 	come, err := g.readSocket(raw)
 	if s.brought, s.behind = raw[:come], err; err == nil {
 		s.behind = errAgain
 	}
+	g.written = false
 	for err = nil; err == nil; {
 		var m int
 		m, err = g.tls.Read(b[n:])
 		n += m
 	}
 	s.brought = nil // what follows TLS's goodbye
-	return n, come == len(raw), err
+	g.dear = g.written
+	return n, come == len(raw) && !g.dear, err
+}
+
+// dearly is how much is read at once of a side that keeps TLS busy.
+const dearly = 2 << 10
+
+// most is how much of so many bytes is read of this side at once. A change of keys takes
+// a hundred times what a short record does: 64 KB of them would hold a loop for 40 ms.
+func (g *leg) most(n int) int {
+	if g.dear {
+		return min(n, dearly)
+	}
+	return n
 }
 
 // write writes to this side. What does not fit is kept. room is lent, for what TLS makes
@@ -136,6 +153,7 @@ func (g *leg) catchUp() error {
 // writeSocket writes to the socket without waiting. What does not fit is kept in
 // rest, so that it never writes short: crypto/tls could not go on after that.
 func (g *leg) writeSocket(b []byte) (int, error) {
+	g.written = true
 	sent := 0
 	if g.rest == nil {
 		var err error

@@ -91,3 +91,30 @@ func askNeverListen(t *testing.T, e relay.Engine, w way) {
 	_ = s.server.raw.Close()
 	<-s.ended
 }
+
+// Nag has a client under TLS 1.3 ask for new keys in one breath, so many times, and returns
+// how many bytes it hears until its server answers. then is called meanwhile.
+func Nag(t *testing.T, e relay.Engine, times int, then func(id uint64)) (heard int) {
+	t.Helper()
+	s := newScene(t, e, ways[4], nil)
+	r := s.client.records(t, "CLIENT_TRAFFIC_SECRET_0")
+	breath := r.seal(application, []byte("x"))
+	for range times {
+		breath = append(breath, r.update(t, true, 5)...)
+	}
+	if _, err := s.client.raw.Write(breath); err != nil {
+		t.Fatal(err)
+	}
+	s.server.hear(t, "x")
+	then(s.pair.ID)
+	_, _ = s.client.raw.Write(r.seal(application, []byte("y")))
+	s.server.hear(t, "y")
+	_, _ = s.server.Close(), s.client.raw.CloseWrite()
+	all, err := io.ReadAll(s.client.raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.client.raw.Close()
+	<-s.ended
+	return len(all)
+}
