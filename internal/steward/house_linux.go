@@ -175,7 +175,7 @@ func (s *Steward) tellEnds() {
 	switch {
 	case s.leader != nil:
 		s.leader.wake()
-	case s.heir != nil:
+	case s.heir != nil && !s.heir.mute:
 		for _, e := range s.ends.forget() {
 			s.heir.out.post(e.word())
 		}
@@ -186,7 +186,7 @@ func (s *Steward) tellEnds() {
 func (s *Steward) leave() {
 	switch {
 	case s.over || len(s.guests) > 0:
-	case s.heir != nil && s.ends.none() && s.heir.quiet():
+	case s.heir != nil && s.heir.quiet() && (s.ends.none() || s.heir.mute && len(s.visits) == 0):
 		for v := range s.visits {
 			v.out.post(&word{kind: leaving})
 		}
