@@ -57,8 +57,11 @@ func (g *leg) plain() bool { return g.tls == nil && g.keyed == nil }
 // heard tells whether a side is read now: while the other takes what it says,
 // and while it takes itself what TLS answers it (RFC 8446 §4.6.3).
 func (g *leg) heard(to *leg) bool {
-	return !g.gone && to.rest == nil && (g.plain() || g.owed() < 2*chunks)
+	return !g.gone && to.rest == nil && (g.plain() || g.owed() < mostOwed)
 }
+
+// mostOwed is more than what the other side says at once, sealed, and so much for answers.
+const mostOwed = chunks + chunks/8
 
 // wants is what epoll shall wait for.
 func (g *leg) wants(to *leg) uint8 {
@@ -101,7 +104,7 @@ func (g *leg) read(b, raw []byte) (n int, more bool, err error) {
 }
 
 // dearly is how much is read at once of a side that keeps TLS busy.
-const dearly = 2 << 10
+const dearly = 512
 
 // most is how much of so many bytes is read of this side at once. A change of keys takes
 // a hundred times what a short record does: 64 KB of them would hold a loop for 40 ms.

@@ -65,10 +65,10 @@ func chatter(t testing.TB, r *records) (said, wire []byte) {
 func askNeverListen(t *testing.T, e relay.Engine, w way) {
 	s := newScene(t, e, w, func(p *relay.Pair) {
 		_ = p.Client.Conn.(*net.TCPConn).SetWriteBuffer(16 << 10)
-		_ = p.Client.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+		_ = p.Client.Conn.(*net.TCPConn).SetReadBuffer(256 << 10) // more than is read of it at once
 	})
 	_ = s.client.raw.SetReadBuffer(16 << 10)
-	_ = s.client.raw.SetWriteBuffer(16 << 10)
+	_ = s.client.raw.SetWriteBuffer(256 << 10)
 	go func() { _, _ = io.Copy(io.Discard, s.server) }()
 	r := s.client.records(t, "CLIENT_TRAFFIC_SECRET_0")
 	const most = 16 << 20
