@@ -30,6 +30,9 @@ func (k *keyed) read(g *leg, b, raw []byte) (n int, more bool, err error) {
 	had := copy(raw, k.part)
 	raw = raw[:had+g.most(len(raw)-had)]
 	come, err := g.readSocket(raw[had:])
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // TLS has a goodbye of its own: RFC 8446 §6.1
+	}
 	n, rest, bad := k.open(b, raw[:had+come])
 	k.keep(rest)
 	g.dear = k.Turned()
@@ -62,7 +65,7 @@ func (k *keyed) answer(g *leg, bad error) error {
 	switch {
 	case bad != nil && !errors.Is(bad, io.EOF):
 		say = k.Complain(nil, bad)
-	case k.Owes():
+	case k.Owes() && !g.shut:
 		say = k.Due(nil)
 	}
 	if len(say) > 0 {

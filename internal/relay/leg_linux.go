@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ type leg struct {
 	fd       int32
 	armed    uint8 // what epoll waits for
 	gone     bool  // it has no more to say
+	cut      bool  // … and has not said so: TLS's goodbye is missing
 	shut     bool  // it was told that no more comes
 	midLine  bool  // the last thing written to it did not end a line
 	bulk     bool  // what it said last filled the buffer
@@ -99,6 +101,9 @@ func (g *leg) read(b, raw []byte) (n int, more bool, err error) {
 		n += m
 	}
 	s.brought = nil // what follows TLS's goodbye
+	if errors.Is(err, io.EOF) && errors.Is(s.behind, io.EOF) {
+		err = io.ErrUnexpectedEOF // crypto/tls forgives it between records
+	}
 	g.dear = g.written
 	return n, come == len(raw) && !g.dear, err
 }
@@ -190,10 +195,13 @@ func (g *leg) send(b []byte) (sent int, err error) {
 	return sent, nil
 }
 
-// closeWrite says that no more will come: TLS close_notify, else TCP FIN.
-func (g *leg) closeWrite() {
+// closeWrite says that no more will come: TLS close_notify, else TCP FIN. What was cut off
+// on its way to us is not called whole.
+func (g *leg) closeWrite(cut bool) {
 	switch {
 	case g.shut:
+	case cut:
+		_ = unix.Shutdown(int(g.fd), unix.SHUT_WR)
 	case g.keyed != nil:
 		_, _ = g.writeSocket(g.keyed.CloseNotify(nil))
 	case g.tls != nil:
