@@ -56,8 +56,20 @@ func Open(t Terms) (*Engine, error) {
 // answerTime is how long a steward may take to say who it is.
 const answerTime = 10 * time.Second
 
-// find goes to the steward, and starts one if there is none and it may.
-func (e *Engine) find(start bool) error {
+// find goes to the steward, and starts one if there is none and it may. One that has just
+// nothing left to do ends while we come: then there is none.
+func (e *Engine) find(start bool) (err error) {
+	for wait := time.Millisecond; wait < time.Second; wait *= 2 {
+		if err = e.seek(start); !isOver(err) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return err
+}
+
+// seek is one attempt to find it.
+func (e *Engine) seek(start bool) error {
 	nc, err := dial(e.Socket)
 	how := "relay process found"
 	if err != nil && start && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)) {

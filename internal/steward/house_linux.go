@@ -117,7 +117,7 @@ func (s *Steward) accept() {
 			case err != nil:
 				time.Sleep(10 * time.Millisecond) // no descriptors left: some may be soon
 			case !ours(nc):
-				_ = nc.Close()
+				go func() { _ = nc.Close() }() // it may have sent descriptors that take long to close
 			default:
 				s.enter(nc)
 			}

@@ -227,6 +227,24 @@ func TestAStewardThatHangsHoldsNobodyUp(t *testing.T) {
 	_ = syscall.Kill(pid, syscall.SIGCONT)
 }
 
+// A steward that has just nothing left to do may take a new usher's call, and hang up.
+func TestAnUsherThatComesWhileTheStewardEndsStartsAnother(t *testing.T) {
+	p := newPlace(t)
+	ln, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: p.socket, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	go func() {
+		if nc, err := ln.AcceptUnix(); err == nil {
+			_, _ = nc.Close(), ln.Close()
+		}
+	}()
+	if e := p.usher(nil); e.PID() == 0 {
+		t.Error("there is none")
+	}
+}
+
 func TestAStewardWithoutAnybodyEnds(t *testing.T) {
 	p := newPlace(t)
 	e := p.usher(nil)

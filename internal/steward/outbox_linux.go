@@ -251,7 +251,7 @@ func (i *inbox) next() ([]word, error) {
 		return nil, err
 	}
 	if n == 0 {
-		return nil, net.ErrClosed
+		return nil, io.EOF
 	}
 	defer clear(i.text[:n])
 	fds := descriptorsIn(i.beside[:nb])
