@@ -48,7 +48,8 @@ func filter(pid int) []unix.SockFilter {
 	f := []unix.SockFilter{
 		load(archAt), is(arch, 1, 0), no, // by another way in, other calls have these numbers
 		load(callAt),
-		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: foreign, Jf: 1}, no,
+		{Code: unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K, K: foreign, Jf: 1},
+		no,
 	}
 	for _, calls := range [][]uint32{forbidden, forbiddenHere} {
 		for _, nr := range calls {
