@@ -303,8 +303,12 @@ func descriptorsIn(beside []byte) (fds []int) {
 	return fds
 }
 
-// arrived is the pair of a word that has come, with its sockets.
+// arrived is the pair of a word that has come, with its sockets. They must not block: all
+// sessions of a loop would wait for one.
 func (w *word) arrived() relay.Pair {
+	for _, fd := range w.fds {
+		_ = unix.SetNonblock(fd, true)
+	}
 	p := w.pair
 	p.Client.Conn, p.Server.Conn = relay.FromDescriptor(w.fds[0]), relay.FromDescriptor(w.fds[1])
 	p.Note = w.text

@@ -326,4 +326,8 @@ func TestAMessageInPiecesIsNotCopiedForEach(t *testing.T) {
 	if len(server.part) != 1<<12+3 || moved > 40 {
 		t.Errorf("%d bytes were moved %d times", len(server.part), moved)
 	}
+	client, server = two(t, tls.TLS_AES_128_GCM_SHA256)
+	if _, err := server.Open(nil, client.seal(nil, typeHandshake, []byte{msgNewSessionTicket, 1, 0, 1})); err == nil {
+		t.Error("a message of more than 64 KiB is waited for")
+	}
 }
