@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"usher/internal/limit"
 	"usher/internal/relay"
 )
 
@@ -68,6 +69,29 @@ func TestASessionThatIsInNoRelayIsEndedLater(t *testing.T) {
 		time.Sleep(time.Hour)
 		if len(never.tried()) != 1 {
 			t.Errorf("after its end it was tried %d times", len(never.tried()))
+		}
+	})
+}
+
+// Another process that has only the note of a session knows how long its token holds.
+func TestASessionEndsWhenItsTimeIsOverWhoeverServesThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := session.Session{ID: 7, Account: "ann", Protocol: "imap", Until: time.Now().Add(time.Hour)}
+		found, err := session.FromNote(7, one.Note())
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := &absent{}
+		d := &Desk{Relay: a, Limits: &limit.Limits{}, Sessions: &session.Registry{}}
+		forget := d.Resume(found)
+		defer func() { forget(relay.Stats{Ended: relay.Moved}) }()
+		time.Sleep(59 * time.Minute)
+		if len(a.tried()) > 0 {
+			t.Error("it ends too early")
+		}
+		time.Sleep(2 * time.Minute)
+		if len(a.tried()) != 1 || a.tried()[0] != relay.Expired {
+			t.Errorf("it was ended for %q", a.tried())
 		}
 	})
 }

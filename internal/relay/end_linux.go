@@ -20,7 +20,7 @@ func (pr *pair) dismiss(why Ending) {
 	for side := range pr.legs {
 		// Within a line the client hears no TLS goodbye either: what it has is not whole.
 		if g := &pr.legs[side]; !g.plain() && g.rest == nil && !g.midLine {
-			g.closeWrite()
+			g.closeWrite(false)
 		}
 	}
 	pr.end(why)

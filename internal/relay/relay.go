@@ -8,7 +8,7 @@
 //   - A leg is read only while what was read from it before has been written to
 //     the other: a slow reader slows its writer down, and memory stays bounded.
 //   - EOF on one side becomes a half-close of the other; what was read before it
-//     is delivered first.
+//     is delivered first. The other hears TLS's goodbye unless it was missing itself.
 //   - A client is told goodbye only where all that its server has said ends with a
 //     whole line and has been sent.
 //
@@ -70,8 +70,10 @@ type Ending string
 // The endings.
 const (
 	ClientLeft    Ending = "client left"
+	ClientCut     Ending = "client cut off" // under TLS, whose goodbye has not come: anybody on the way could do that
 	ClientFailed  Ending = "client connection failed"
 	BackendClosed Ending = "backend closed"
+	BackendCut    Ending = "backend cut off" // as ClientCut
 	BackendFailed Ending = "backend connection failed"
 	Idled         Ending = "idle"
 	Kicked        Ending = "kicked"

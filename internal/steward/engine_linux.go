@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -20,12 +21,35 @@ type Terms struct {
 	Local   relay.Engine // for what cannot leave the process, and while there is no steward
 	Adopt   Adoption
 	Log     *slog.Logger
+	Early   *Call // nil: there is none
+}
+
+// A Call is a connection to a steward. The one that root makes is heard by a steward that
+// root has started; that of the user whom root becomes afterwards is not.
+type Call struct{ nc *net.UnixConn }
+
+// Dial calls the steward whose socket it is; nil: there is none that would listen.
+func Dial(socket string) *Call {
+	nc, err := dial(socket)
+	if err != nil {
+		return nil
+	}
+	return &Call{nc}
+}
+
+// Hang ends a call that nobody needs.
+func (c *Call) Hang() {
+	if c != nil {
+		_ = c.nc.Close()
+	}
 }
 
 // An Engine gives sessions to a steward. Those that only crypto/tls can go on with stay
 // with the engine of the process; so do new ones while the steward is slow or away.
 type Engine struct {
 	Terms
+
+	finding sync.Mutex // held while a steward is looked for
 
 	mu    sync.Mutex
 	seats map[uint64]seat // sessions that stewards have
@@ -44,11 +68,17 @@ type seat struct {
 	at   *link
 }
 
-// Open finds the steward, or starts one.
+// Open finds the steward, or starts one. If that cannot be done now it is tried again for as
+// long as the process lives; an error is where there is none and need not be.
 func Open(t Terms) (*Engine, error) {
 	e := &Engine{Terms: t, seats: map[uint64]seat{}, links: map[*link]bool{}}
-	if err := e.find(t.Program != ""); err != nil {
+	err := e.find(t.Program != "")
+	switch {
+	case err == nil:
+	case t.Program == "":
 		return nil, fmt.Errorf("the relay process: %w", err)
+	default:
+		go e.again(true)
 	}
 	return e, nil
 }
@@ -56,9 +86,35 @@ func Open(t Terms) (*Engine, error) {
 // answerTime is how long a steward may take to say who it is.
 const answerTime = 10 * time.Second
 
-// find goes to the steward, and starts one if there is none and it may.
+// find goes to the steward, unless somebody has found it meanwhile, and starts one if there
+// is none and it may.
 func (e *Engine) find(start bool) error {
-	nc, err := dial(e.Socket)
+	e.finding.Lock()
+	defer e.finding.Unlock()
+	e.mu.Lock()
+	there := e.link != nil
+	e.mu.Unlock()
+	if there {
+		return nil
+	}
+	return e.search(start)
+}
+
+// search is find whoever is there. A steward that has just nothing left to do ends while we
+// come: then there is none.
+func (e *Engine) search(start bool) (err error) {
+	for wait := time.Millisecond; wait < time.Second; wait *= 2 {
+		if err = e.seek(start); !isOver(err) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return err
+}
+
+// seek is one attempt to find it.
+func (e *Engine) seek(start bool) error {
+	nc, err := e.call()
 	how := "relay process found"
 	if err != nil && start && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)) {
 		how = "relay process started"
@@ -86,6 +142,18 @@ func (e *Engine) find(start bool) error {
 	}
 	go l.hear()
 	return nil
+}
+
+// call goes to the steward.
+func (e *Engine) call() (*net.UnixConn, error) {
+	e.mu.Lock()
+	early := e.Early
+	e.Early = nil
+	e.mu.Unlock()
+	if early != nil {
+		return early.nc, nil
+	}
+	return dial(e.Socket)
 }
 
 // Lead makes all sessions ours: Adopt is called for those that we do not know. Whoever
@@ -264,7 +332,10 @@ func (e *Engine) Replace() error {
 		old.retired.Store(false)
 		return errors.New("replace the relay process: it does not let itself be replaced now")
 	}
-	if err := e.find(false); err != nil {
+	e.finding.Lock()
+	err = e.search(false)
+	e.finding.Unlock()
+	if err != nil {
 		return fmt.Errorf("replace the relay process: %w", err)
 	}
 	e.mu.Lock()

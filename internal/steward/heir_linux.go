@@ -20,6 +20,7 @@ type heir struct {
 	// Under the steward's mu:
 	moving map[uint64]mover // were sent, and not answered
 	missed map[uint64]*word // are to be kicked there when they are answered
+	mute   bool             // nobody knows what it has: nothing is sent any more
 }
 
 // A mover is a session on its way. Until the heir answers it may have to come back.
@@ -158,7 +159,7 @@ func (s *Steward) move(h *heir, id uint64) bool {
 		return true
 	}
 	s.mu.Lock()
-	if s.heir != h {
+	if s.heir != h || h.mute {
 		s.mu.Unlock()
 		s.engine.Start(p, done)
 		return false
@@ -172,28 +173,47 @@ func (s *Steward) move(h *heir, id uint64) bool {
 
 // hearHeir hears which sessions have arrived. When the heir dies, those that have not go on
 // here, and so does the socket that ushers come to.
+//
+// Two processes must never have one session: they would seal different records with the
+// same key and number, which gives both away. So the heir answers before it begins, and
+// this one begins again only what was not answered when all that the heir has said is read.
 func (s *Steward) hearHeir(h *heir, over chan struct{}) {
 	defer close(over)
-	for {
-		words, err := h.in.next()
-		if err != nil {
-			break
-		}
+	var err error
+	for err == nil {
+		var words []word
+		words, err = h.in.next()
 		for _, w := range words {
-			if w.kind == adopted {
+			switch w.kind {
+			case adopted:
 				s.arrived(h, w.id)
+			case kept:
+				s.stays(h, w.id)
+			default:
+				w.drop()
 			}
 		}
 	}
-	h.out.close()
+	h.out.stop()
 	s.mu.Lock()
-	left := h.moving
-	s.heir, h.moving = nil, nil
-	if s.over {
-		s.mu.Unlock()
-		return
+	left, all := h.moving, isOver(err)
+	h.moving, h.mute = map[uint64]mover{}, true
+	if all {
+		s.heir = nil
 	}
+	ends := s.over
 	s.mu.Unlock()
+	switch {
+	case ends:
+	case all:
+		s.goOn(h, left)
+	default:
+		s.giveUpOn(left)
+	}
+}
+
+// goOn goes on with what the heir has not taken.
+func (s *Steward) goOn(h *heir, left map[uint64]mover) {
 	for _, m := range left {
 		s.engine.Start(m.pair, m.done)
 	}
@@ -201,6 +221,38 @@ func (s *Steward) hearHeir(h *heir, over chan struct{}) {
 		s.engine.Kick(id, relay.Ending(w.text))
 	}
 	s.accept()
+}
+
+// giveUpOn ends sessions that the heir may have, as it cannot be understood. It lives: who
+// comes is its own.
+func (s *Steward) giveUpOn(left map[uint64]mover) {
+	for _, m := range left {
+		_, _ = m.pair.Client.Conn.Close(), m.pair.Server.Conn.Close()
+		m.pair.Wipe()
+		st := m.pair.Before
+		st.Ended = relay.Lost
+		m.done(st)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leave()
+}
+
+// stays is when the heir cannot take a session: it has no descriptors left.
+func (s *Steward) stays(h *heir, id uint64) {
+	s.mu.Lock()
+	m, ok := h.moving[id]
+	w := h.missed[id]
+	delete(h.moving, id)
+	delete(h.missed, id)
+	s.mu.Unlock()
+	if !ok {
+		return
+	}
+	s.engine.Start(m.pair, m.done)
+	if w != nil {
+		s.engine.Kick(id, relay.Ending(w.text))
+	}
 }
 
 // arrived is when the heir has a session.
@@ -258,11 +310,7 @@ func (s *Steward) inherit(in *inbox, out *outbox, words []word) {
 		for i := range words {
 			switch w := &words[i]; w.kind {
 			case moving:
-				if w.fds[0] < 0 {
-					continue // it will have to stay there
-				}
-				out.post(&word{kind: adopted, id: w.id}) // first: of what was sent twice no byte may have moved here
-				s.take(w.arrived(), nil)
+				s.adopt(w, out)
 			case kick:
 				s.kick(w)
 			case ended:
@@ -280,4 +328,16 @@ func (s *Steward) inherit(in *inbox, out *outbox, words []word) {
 			return
 		}
 	}
+}
+
+// adopt takes one session. The answer is on its way before the first byte moves, see
+// hearHeir; if there is nobody left to hear it the session is ours alone.
+func (s *Steward) adopt(w *word, out *outbox) {
+	if w.fds[0] < 0 { // there was no descriptor left for it
+		out.post(&word{kind: kept, id: w.id})
+		return
+	}
+	out.post(&word{kind: adopted, id: w.id})
+	out.drain(0)
+	s.take(w.arrived(), nil)
 }

@@ -119,7 +119,7 @@ func (s *Steward) accept() {
 			case err != nil:
 				time.Sleep(10 * time.Millisecond) // no descriptors left: some may be soon
 			case !ours(nc):
-				_ = nc.Close()
+				go func() { _ = nc.Close() }() // it may have sent descriptors that take long to close
 			default:
 				s.enter(nc)
 			}
@@ -177,7 +177,7 @@ func (s *Steward) tellEnds() {
 	switch {
 	case s.leader != nil:
 		s.leader.wake()
-	case s.heir != nil:
+	case s.heir != nil && !s.heir.mute:
 		for _, e := range s.ends.forget() {
 			s.heir.out.post(e.word())
 		}
@@ -188,7 +188,7 @@ func (s *Steward) tellEnds() {
 func (s *Steward) leave() {
 	switch {
 	case s.over || len(s.guests) > 0:
-	case s.heir != nil && s.ends.none() && s.heir.quiet():
+	case s.heir != nil && s.heir.quiet() && (s.ends.none() || s.heir.mute && len(s.visits) == 0):
 		for v := range s.visits {
 			v.out.post(&word{kind: leaving})
 		}

@@ -45,7 +45,7 @@ const (
 	leaving                     // nothing is left here: go to the successor
 )
 
-// From a steward to its successor, besides kick and ended, and back.
+// From a steward to its successor, besides kick and ended, and back, besides kept.
 const (
 	heritage kind = 64 + iota // N: format; with the socket that ushers come to
 	moving                    // Pair, Text: its note; with two sockets, which stay open here until it is adopted
