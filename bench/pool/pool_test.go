@@ -129,7 +129,9 @@ func start(t *testing.T) *site {
 	}
 	must(t, os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "home"), 0o700), os.Chown(filepath.Join(dir, "home"), uid, -1))
 	binary := filepath.Join(dir, "usher")
-	s.run(exec.Command("go", "build", "-o", binary, "usher/cmd/usher"))
+	build := exec.Command("go", "build", "-o", binary, "usher/cmd/usher")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
+	s.run(build)
 	s.run(exec.Command(binary, "pool", "init", dir))
 	for _, node := range []string{"front", "away"} {
 		s.run(exec.Command(binary, "pool", "add", node, dir))
