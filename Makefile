@@ -41,7 +41,7 @@ unit:
 	$(GO) build -race ./...
 	$(GO) test -race -count=1 -vet=off ./interop $$($(GO) list ./... | grep -v /bench/)
 	$(GO) test -race -count=1 -vet=off -p=1 ./bench/...
-	CGO_ENABLED=0 $(GO) test -count=1 -vet=off ./internal/spawn
+	CGO_ENABLED=0 $(GO) test -count=1 -vet=off ./internal/spawn ./internal/thrift
 
 # Every fuzz target for FUZZTIME.
 fuzz:
@@ -71,7 +71,7 @@ bench: build
 	$(GO) run ./bench -usher bin/usher -out bench/RESULTS.md $(BENCH)
 	$(GO) test -count=1 -timeout 30m ./bench/lookup -full -out $(CURDIR)/bench/LOOKUP.md
 	$(GO) test -count=1 -timeout 30m ./bench/local -full -usher $(CURDIR)/bin/usher -out $(CURDIR)/bench/LOCAL.md
-	$(GO) test -count=1 -v ./bench/pool -full
+	$(GO) test -count=1 -v ./bench/pool -full -usher $(CURDIR)/bin/usher
 
 clean:
 	rm -rf bin
