@@ -8,6 +8,7 @@ import (
 
 	"usher/internal/limit"
 	"usher/internal/relay"
+	"usher/internal/session"
 )
 
 // An absent relay has a session only some time after it is asked about it.
@@ -83,8 +84,8 @@ func TestASessionEndsWhenItsTimeIsOverWhoeverServesThen(t *testing.T) {
 		}
 		a := &absent{}
 		d := &Desk{Relay: a, Limits: &limit.Limits{}, Sessions: &session.Registry{}}
-		forget := d.Resume(found)
-		defer func() { forget(relay.Stats{Ended: relay.Moved}) }()
+		ended := d.Resume(found)
+		defer func() { ended(relay.Stats{ID: 7, Ended: relay.Moved}) }()
 		time.Sleep(59 * time.Minute)
 		if len(a.tried()) > 0 {
 			t.Error("it ends too early")
