@@ -8,7 +8,6 @@ import (
 	"usher/internal/relay"
 )
 
-// release takes the pair out of its engine, which must give it.
 // release takes a pair back that is at rest, or will be as soon as the machine has time.
 func (s *scene) release() relay.Pair {
 	s.t.Helper()
