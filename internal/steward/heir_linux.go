@@ -20,6 +20,7 @@ type heir struct {
 	// Under the steward's mu:
 	moving map[uint64]mover // were sent, and not answered
 	missed map[uint64]*word // are to be kicked there when they are answered
+	passed bool             // it has been replaced itself
 }
 
 // A mover is a session on its way. Until the heir answers it may have to come back.
@@ -65,7 +66,7 @@ func (s *Steward) retire(fd int) bool {
 	_ = s.ln.SetDeadline(time.Unix(1, 0)) // who comes from now on is the successor's
 	s.coming.Wait()
 	h := &heir{in: newInbox(nc), moving: map[uint64]mover{}, missed: map[uint64]*word{}}
-	if h.out, err = newOutbox(nc, func(*word) {}); err != nil {
+	if h.out, err = newOutbox(nc, func(w *word) { go s.unheard(w) }); err != nil {
 		_ = nc.Close()
 		_ = unix.Close(own)
 		s.accept()
@@ -73,12 +74,33 @@ func (s *Steward) retire(fd int) bool {
 	}
 	s.mu.Lock()
 	s.heir = h
+	s.pass(1)
 	s.mu.Unlock()
 	h.out.post(&word{kind: heritage, n: format, fds: []int{own}})
 	over := make(chan struct{})
 	go s.hearHeir(h, over)
 	go s.moveAll(h, over)
 	return true
+}
+
+// pass tells the steward before this one whether ushers come to another than this one.
+func (s *Steward) pass(n uint64) {
+	if s.before != nil {
+		s.before.post(&word{kind: passed, n: n})
+	}
+}
+
+// unheard takes back what the successor did not live to hear: how a session has ended.
+func (s *Steward) unheard(w *word) {
+	if w.kind != ended {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ends.add(ending{id: w.id, stats: w.stats, note: string(w.text)})
+	if s.heir == nil { // else it is about to be gone
+		s.tellEnds()
+	}
 }
 
 // socket is another descriptor of the socket that ushers come to. By way of os.File it
@@ -153,20 +175,17 @@ func (s *Steward) move(h *heir, id uint64) bool {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	s.mu.Lock() // a kick comes before it or behind it
+	defer s.mu.Unlock()
+	if s.heir != h {
+		return false
+	}
 	p, done, ok := s.engine.Release(id)
 	if !ok {
 		return true
 	}
-	s.mu.Lock()
-	if s.heir != h {
-		s.mu.Unlock()
-		s.engine.Start(p, done)
-		return false
-	}
 	h.moving[id] = mover{p, done}
-	note := s.guests[id].note
-	s.mu.Unlock()
-	h.out.post(&word{kind: moving, id: id, text: []byte(note), pair: p})
+	h.out.post(&word{kind: moving, id: id, text: []byte(s.guests[id].note), pair: p})
 	return true
 }
 
@@ -180,27 +199,50 @@ func (s *Steward) hearHeir(h *heir, over chan struct{}) {
 			break
 		}
 		for _, w := range words {
-			if w.kind == adopted {
+			switch w.kind {
+			case adopted:
 				s.arrived(h, w.id)
+			case kept:
+				s.mu.Lock()
+				s.stays(h, w.id)
+				s.mu.Unlock()
+			case passed:
+				s.mu.Lock()
+				h.passed = w.n == 1
+				s.mu.Unlock()
 			}
 		}
 	}
 	h.out.close()
 	s.mu.Lock()
-	left := h.moving
-	s.heir, h.moving = nil, nil
+	defer s.mu.Unlock()
 	if s.over {
-		s.mu.Unlock()
 		return
 	}
-	s.mu.Unlock()
-	for _, m := range left {
-		s.engine.Start(m.pair, m.done)
+	for id := range h.moving {
+		s.stays(h, id)
 	}
-	for id, w := range h.missed {
+	s.heir = nil
+	s.pass(0)
+	if !h.passed { // else who comes to the socket is another's, who lives
+		s.accept()
+	}
+	s.tellEnds()
+	s.leave()
+}
+
+// stays goes on with a session that could not move.
+func (s *Steward) stays(h *heir, id uint64) {
+	m, ok := h.moving[id]
+	if !ok {
+		return
+	}
+	delete(h.moving, id)
+	s.engine.Start(m.pair, m.done)
+	if w := h.missed[id]; w != nil {
+		delete(h.missed, id)
 		s.engine.Kick(id, relay.Ending(w.text))
 	}
-	s.accept()
 }
 
 // arrived is when the heir has a session.
@@ -248,6 +290,7 @@ func Succeed(nc *net.UnixConn, build string) (*Steward, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.before = out
 	go s.inherit(in, out, words[1:])
 	return s, nil
 }
@@ -258,11 +301,11 @@ func (s *Steward) inherit(in *inbox, out *outbox, words []word) {
 		for i := range words {
 			switch w := &words[i]; w.kind {
 			case moving:
-				if w.fds[0] < 0 {
-					continue // it will have to stay there
+				if w.fds[0] < 0 { // there was no descriptor left for it
+					out.post(&word{kind: kept, id: w.id})
+					continue
 				}
-				out.post(&word{kind: adopted, id: w.id}) // first: of what was sent twice no byte may have moved here
-				s.take(w.arrived(), nil)
+				s.adopt(w, out)
 			case kick:
 				s.kick(w)
 			case ended:
@@ -277,7 +320,49 @@ func (s *Steward) inherit(in *inbox, out *outbox, words []word) {
 		var err error
 		if words, err = in.next(); err != nil {
 			out.close()
+			s.alone()
 			return
 		}
+	}
+}
+
+// An arrival is a session that has come from the steward before this one, and is not
+// relayed here yet.
+type arrival struct {
+	id   uint64
+	kick *word // for it
+}
+
+// adopt takes a session over. It is a guest before the other steward, to whom it is one
+// until it hears of that, may be gone; but no byte moves here while that one might begin
+// with it again.
+func (s *Steward) adopt(w *word, out *outbox) {
+	s.mu.Lock()
+	a := &arrival{id: w.id}
+	s.arrival, s.guests[w.id] = a, guest{note: string(w.text)}
+	s.mu.Unlock()
+	out.post(&word{kind: adopted, id: w.id})
+	out.drain(0)
+	s.take(w.arrived(), nil)
+	s.mu.Lock()
+	s.arrival = nil
+	if a.kick != nil {
+		s.engine.Kick(w.id, relay.Ending(a.kick.text))
+	}
+	s.mu.Unlock()
+}
+
+// alone is when the steward before this one is gone.
+func (s *Steward) alone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = nil
+	switch {
+	case s.heir != nil || len(s.guests) > 0 || len(s.visits) > 0:
+		s.leave()
+	case s.ends.none():
+		s.waits.Reset(waitFirst) // an usher is on its way
+	default:
+		s.waits.Reset(waitTold)
 	}
 }
