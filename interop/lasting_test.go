@@ -50,8 +50,29 @@ func newLasting(t *testing.T) *lasting {
 	return l
 }
 
-// begin starts serve.
+// begin starts serve. One that was killed may have its ports for a moment yet: then it is
+// started again, as systemd would.
 func (l *lasting) begin() {
+	l.t.Helper()
+	l.eventually("serve has its ports", func() bool {
+		l.live()
+		started := false
+		l.eventually("serve has begun, or has ended", func() bool {
+			started = len(listening.FindAllString(l.logText(), -1)) == 4
+			select {
+			case <-l.ended:
+				return true
+			default:
+				return started
+			}
+		})
+		return started || !strings.Contains(l.logText(), "address already in use")
+	})
+	l.waitReady()
+}
+
+// live is one life of serve.
+func (l *lasting) live() {
 	l.t.Helper()
 	l.lives++
 	l.log = filepath.Join(filepath.Dir(l.file), fmt.Sprintf("log.%d", l.lives))
@@ -69,7 +90,6 @@ func (l *lasting) begin() {
 	l.pid = l.process.Process.Pid
 	l.ended = make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) { _ = cmd.Wait(); close(ended) }(l.process, l.ended)
-	l.waitReady()
 }
 
 // die kills serve, wherever it is by now.

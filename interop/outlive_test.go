@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"regexp"
 	"strings"
@@ -208,4 +209,53 @@ func TestSigtermLeavesSessionsToTheRelayProcess(t *testing.T) {
 	l.command("stop", "--drain", "0s")
 	c.expect("* BYE")
 	l.endedOnce(1)
+}
+
+// Whoever has heard that he is in, is: serve may be killed in that moment.
+func TestWhoIsLetInStaysWhenServeIsKilled(t *testing.T) {
+	t.Parallel()
+	l := newLasting(t)
+	const rounds, beside = 3, 8
+	addr, ca := l.addrs["imaps"], roots(t, l.ca)
+	var in []net.Conn
+	for range rounds {
+		over := make(chan struct{})
+		var mu sync.Mutex
+		var comers sync.WaitGroup
+		before := len(in)
+		for range beside {
+			comers.Go(func() {
+				for {
+					select {
+					case <-over:
+						return
+					default:
+					}
+					if c, err := tries(addr, ca); err == nil {
+						mu.Lock()
+						in = append(in, c)
+						mu.Unlock()
+					}
+				}
+			})
+		}
+		l.eventually("some have come in", func() bool { mu.Lock(); defer mu.Unlock(); return len(in) >= before+2*beside })
+		l.die()
+		close(over)
+		comers.Wait()
+		l.begin()
+	}
+	for i, c := range in {
+		want := fmt.Sprintf("still here %d\r\n", i)
+		got := make([]byte, len(want))
+		_, err := fmt.Fprint(c, want)
+		if err == nil {
+			_, err = io.ReadFull(c, got)
+		}
+		if err != nil || string(got) != want {
+			t.Errorf("session %d of %d hears %q %v", i, len(in), got, err)
+		}
+		_ = c.Close()
+	}
+	t.Logf("%d sessions", len(in))
 }

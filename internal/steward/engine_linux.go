@@ -178,6 +178,9 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	}
 }
 
+// Apart implements login.Apart.
+func (e *Engine) Apart() bool { return e.Program != "" }
+
 // fits tells whether a pair can be said in one word, with sockets.
 func fits(p *relay.Pair) bool {
 	n := len(p.Note) + len(p.Farewell)

@@ -30,6 +30,9 @@ func Open(Terms) (*Engine, error) {
 // Has is false.
 func (e *Engine) Has(uint64) bool { return false }
 
+// Apart is false.
+func (e *Engine) Apart() bool { return false }
+
 // Lead does nothing, as Leave, Close and Replace.
 func (e *Engine) Lead() {}
 
