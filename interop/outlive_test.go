@@ -211,38 +211,14 @@ func TestSigtermLeavesSessionsToTheRelayProcess(t *testing.T) {
 	l.endedOnce(1)
 }
 
-// Whoever has heard that he is in, is: serve may be killed in that moment.
+// Whoever has heard that he is in, is: serve may be killed in that moment. And it may be
+// killed when they leave, all at once: each has its line in the log, once or twice.
 func TestWhoIsLetInStaysWhenServeIsKilled(t *testing.T) {
 	t.Parallel()
 	l := newLasting(t)
-	const rounds, beside = 3, 8
-	addr, ca := l.addrs["imaps"], roots(t, l.ca)
 	var in []net.Conn
-	for range rounds {
-		over := make(chan struct{})
-		var mu sync.Mutex
-		var comers sync.WaitGroup
-		before := len(in)
-		for range beside {
-			comers.Go(func() {
-				for {
-					select {
-					case <-over:
-						return
-					default:
-					}
-					if c, err := tries(addr, ca); err == nil {
-						mu.Lock()
-						in = append(in, c)
-						mu.Unlock()
-					}
-				}
-			})
-		}
-		l.eventually("some have come in", func() bool { mu.Lock(); defer mu.Unlock(); return len(in) >= before+2*beside })
-		l.die()
-		close(over)
-		comers.Wait()
+	for range 3 {
+		in = append(in, l.rush(8)...)
 		l.begin()
 	}
 	for i, c := range in {
@@ -255,7 +231,58 @@ func TestWhoIsLetInStaysWhenServeIsKilled(t *testing.T) {
 		if err != nil || string(got) != want {
 			t.Errorf("session %d of %d hears %q %v", i, len(in), got, err)
 		}
+	}
+	l.sessionsAre(len(in))
+	ids := sessionID.FindAllStringSubmatch(l.command("who", "--json"), -1)
+	for _, c := range in {
 		_ = c.Close()
 	}
-	t.Logf("%d sessions", len(in))
+	l.eventually("some have left", func() bool { return len(l.lastLines()) > len(in)/4 })
+	l.die()
+	l.begin()
+	l.eventually("each has its last line", func() bool {
+		lines := l.lastLines()
+		for _, id := range ids {
+			if lines[id[1]] == 0 {
+				return false
+			}
+		}
+		return true
+	})
+	l.sessionsAre(0)
+}
+
+var sessionID = regexp.MustCompile(`"id": ?"(\w+)"`)
+
+// rush has many come in until serve is killed, and returns those that are in.
+func (l *lasting) rush(beside int) (in []net.Conn) {
+	l.t.Helper()
+	addr, ca := l.addrs["imaps"], roots(l.t, l.ca)
+	came, over := make(chan net.Conn), make(chan struct{})
+	var comers sync.WaitGroup
+	for range beside {
+		comers.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				if c, err := tries(addr, ca); err == nil {
+					came <- c
+				}
+			}
+		})
+	}
+	for range 2 * beside {
+		in = append(in, <-came)
+	}
+	go func() { comers.Wait(); close(came) }()
+	killed := make(chan struct{})
+	go func() { l.die(); close(over); close(killed) }()
+	for c := range came {
+		in = append(in, c)
+	}
+	<-killed
+	return in
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"usher/internal/logs"
 	"usher/internal/relay"
 	"usher/internal/session"
 	"usher/internal/steward"
@@ -18,7 +19,7 @@ import (
 func (s *Server) apart(h *house, own relay.Engine) relay.Engine {
 	t := steward.Terms{
 		Socket: filepath.Join(string(h.cfg.Server.State), steward.File), Local: own, Build: s.Build,
-		Adopt: s.adoptSeated, Log: s.log,
+		Adopt: s.adoptSeated, Log: s.log, Logged: func() { logs.Settle(s.log) },
 	}
 	var err error
 	if h.cfg.Server.RelayProcess {

@@ -20,6 +20,7 @@ type Terms struct {
 	Local   relay.Engine // for what cannot leave the process, and while there is no steward
 	Adopt   Adoption
 	Log     *slog.Logger
+	Logged  func() // waits until what was logged is where it belongs; nil: it is at once
 }
 
 // An Engine gives sessions to a steward. Those that only crypto/tls can go on with stay

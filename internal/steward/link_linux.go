@@ -97,14 +97,29 @@ func (l *link) hear() {
 	l.e.parted(l)
 }
 
-// logged is after how long the line of a session that has ended is sure to be written: the
-// log waits in a queue. Who is killed before has the steward tell it again.
-const logged = 50 * time.Millisecond
+// together is how long an ending waits for others, so that the steward hears of all of them at
+// once that they are in the log. Who is killed before has it tell them again.
+const together = 50 * time.Millisecond
 
-// ends has the steward forget the endings up to a number, in a while.
+// ends has the steward forget the endings up to a number, when they are in the log.
 func (l *link) ends(n uint64) {
 	if l.last.Swap(n) == 0 {
-		time.AfterFunc(logged, func() { l.out.post(&word{kind: heard, n: l.last.Swap(0)}) })
+		time.AfterFunc(together, l.confirm)
+	}
+}
+
+// confirm says that what was heard until now is in the log: not before it is there.
+func (l *link) confirm() {
+	n := l.last.Load()
+	if n == 0 {
+		return
+	}
+	if l.e.Logged != nil {
+		l.e.Logged()
+	}
+	l.out.post(&word{kind: heard, n: n})
+	if !l.last.CompareAndSwap(n, 0) { // others have ended meanwhile
+		time.AfterFunc(together, l.confirm)
 	}
 }
 
@@ -152,7 +167,11 @@ func (l *link) ended(w *word) {
 	e.hearing.Lock()
 	defer e.hearing.Unlock()
 	done, ok := e.take(w.id)
-	if !ok && e.Adopt != nil && !e.leaves() {
+	switch {
+	case ok:
+	case e.leaves():
+		return // it is for who comes after us to log
+	case e.Adopt != nil:
 		done = e.Adopt(w.id, w.text)
 	}
 	if done != nil {
@@ -301,6 +320,7 @@ func (l *link) part() {
 	}
 	go func() { // hear goes on meanwhile
 		l.e.goOn(l)
+		l.confirm()
 		l.out.drain(0)
 		l.close()
 	}()

@@ -17,6 +17,7 @@ type Terms struct {
 	Local                  relay.Engine
 	Adopt                  Adoption
 	Log                    *slog.Logger
+	Logged                 func()
 }
 
 // An Engine is the process's own: here there are no stewards.

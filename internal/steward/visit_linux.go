@@ -23,6 +23,7 @@ type visit struct {
 	all   bool     // they are being told
 	asked uint64   // by which list
 	next  uint64   // the first ending that it was not told
+	owes  []ending // that it was told while it led, and has not logged yet
 }
 
 // enter begins a visit.
@@ -76,8 +77,11 @@ func (v *visit) leave() {
 	delete(s.visits, v)
 	if s.leader == v {
 		s.leader = nil
-		s.tellEnds()
 	}
+	for _, e := range v.owes { // it may have logged them: rather twice than never
+		s.ends.add(e)
+	}
+	s.tellEnds()
 	for id, g := range s.guests { // or it would be kept for as long as they stay
 		if g.of == v {
 			g.of = nil
@@ -105,10 +109,7 @@ func (v *visit) obey(w *word) {
 	case release:
 		v.release(w.id)
 	case heard:
-		s.mu.Lock()
-		s.ends.heard(w.n)
-		s.leave()
-		s.mu.Unlock()
+		v.heard(w.n)
 	case retire:
 		answer := &word{kind: retiring}
 		if s.retire(w.fds[0]) {
@@ -118,6 +119,19 @@ func (v *visit) obey(w *word) {
 	default:
 		w.drop()
 	}
+}
+
+// heard forgets the endings before a number, which this usher has logged.
+func (v *visit) heard(n uint64) {
+	s := v.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leader == v {
+		s.ends.heard(n)
+		s.leave()
+		return
+	}
+	v.owes = v.owes[min(n-min(n, v.next-uint64(len(v.owes))), uint64(len(v.owes))):]
 }
 
 // lost is a session whose sockets have not arrived.
@@ -135,7 +149,12 @@ func (v *visit) lead() {
 	s := v.s
 	s.mu.Lock()
 	old := s.leader
-	s.leader, v.next = v, s.ends.first
+	if old != nil && old != v { // what it was told it is about to log
+		old.owes = s.ends.until(old.next)
+	}
+	if old != v {
+		s.leader, v.next = v, s.ends.first
+	}
 	lost := s.ends.lost
 	s.ends.lost = 0
 	s.mu.Unlock()
