@@ -278,11 +278,15 @@ func (l *lasting) rush(beside int) (in []net.Conn) {
 		in = append(in, <-came)
 	}
 	go func() { comers.Wait(); close(came) }()
-	killed := make(chan struct{})
-	go func() { l.die(); close(over); close(killed) }()
-	for c := range came {
-		in = append(in, c)
-	}
-	<-killed
-	return in
+	rest := make(chan []net.Conn)
+	go func() {
+		var all []net.Conn
+		for c := range came {
+			all = append(all, c)
+		}
+		rest <- all
+	}()
+	l.die()
+	close(over)
+	return append(in, <-rest...)
 }
