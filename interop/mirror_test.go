@@ -141,10 +141,13 @@ func (m *mirror) serveCurl(nc net.Conn, r *bufio.Reader) {
 	}
 }
 
-// idle says lines for as long as there is time; curl waits for the end of its command.
+// oneIdle is how long a server stays in IDLE: curl waits for the end of a command for two minutes at most.
+const oneIdle = 30 * time.Second
+
+// idle says lines for as long as there is time.
 func (m *mirror) idle(nc net.Conn, box *passage) error {
 	_, err := io.WriteString(nc, "+ idling\r\n")
-	for err == nil && !m.over.Load() {
+	for began := time.Now(); err == nil && !m.over.Load() && time.Since(began) < oneIdle; {
 		line := fmt.Sprintf("* IDLE %x\r\n", rand.Uint64())
 		m.note(box, []byte(line))
 		_, err = io.WriteString(nc, line)

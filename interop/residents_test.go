@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -170,7 +171,7 @@ func (l *lasting) curlSessions(idling, moving int, long time.Duration) (all []re
 			all = append(all, l.curl(len(all), suite, "/%s", "-X", "IDLE"))
 		}
 		for range moving {
-			all = append(all, l.curl(len(all), suite, "/%s;UID=1"))
+			all = append(all, l.curl(len(all), suite, "/%s;UID=1", "--no-progress-meter"))
 			const rate = 100 << 10
 			b := make([]byte, int(long.Seconds())*rate)
 			for i := range b {
@@ -191,11 +192,20 @@ func (l *lasting) curl(i int, suite, path string, more ...string) *curlSession {
 	l.t.Helper()
 	c := &curlSession{l: l, box: fmt.Sprintf("box%d", i), done: make(chan error, 1)}
 	c.out = filepath.Join(l.t.TempDir(), "heard")
+	heard, err := os.Create(c.out)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer func() { _ = heard.Close() }()
 	c.cmd = exec.Command(need.Program(l.t, "curl"), append(more, "-sS", "-N", "--tlsv1.3", "--tls13-ciphers", suite, "--cacert", l.ca,
-		"-u", []string{"", "s"}[i%2]+"curl"+lastingUser+":secret", "-o", c.out,
-		"imaps://localhost:"+l.port("imaps")+fmt.Sprintf(path, c.box))...)
+		"-u", []string{"", "s"}[i%2]+"curl"+lastingUser+":secret")...)
+	url := "imaps://localhost:" + l.port("imaps") + fmt.Sprintf(path, c.box)
+	c.cmd.Args = append(c.cmd.Args, url)
+	if more[0] == "-X" { // one command after the other, in the same session: none may take more than two minutes
+		c.cmd.Args = append(c.cmd.Args, slices.Repeat([]string{url}, int(longest/oneIdle))...)
+	}
 	var said strings.Builder
-	c.cmd.Stderr = &said
+	c.cmd.Stdout, c.cmd.Stderr = heard, &said
 	if err := c.cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
