@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,7 +21,8 @@ type lasting struct {
 	mirror *mirror
 	lives  int
 	logs   []string
-	pid    int // of serve
+	pid    int  // of serve
+	debug  bool // it is to log all
 }
 
 const lastingUser = "user@example.org"
@@ -83,6 +85,9 @@ func (l *lasting) live() {
 	}
 	defer func() { _ = log.Close() }()
 	l.process = usher(l.t, "serve", "-c", l.file)
+	if l.debug {
+		l.process.Args = append(l.process.Args, "--debug")
+	}
 	l.process.Stdout, l.process.Stderr = log, log
 	if err := l.process.Start(); err != nil {
 		l.t.Fatal(err)
@@ -98,11 +103,7 @@ func (l *lasting) die() {
 	if err := syscall.Kill(l.pid, syscall.SIGKILL); err != nil {
 		l.t.Fatal(err)
 	}
-	l.eventually("serve is gone", func() bool {
-		err := syscall.Kill(l.pid, 0)
-		stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", l.pid))
-		return err != nil || strings.Contains(string(stat), ") Z ")
-	})
+	l.eventually("serve is gone", func() bool { return syscall.Kill(l.pid, 0) != nil || isZombie(l.pid) })
 }
 
 // upgrade has another serve and another relay process take over.
@@ -153,16 +154,18 @@ func (l *lasting) endAll() {
 	l.eventually("no relay process is left", func() bool { return len(l.relays()) == 0 })
 }
 
+// isZombie tells whether a process has ended, with all its threads.
 func isZombie(pid int) bool {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return strings.Contains(string(stat), ") Z ")
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return strings.Contains(string(stat), ") Z ") && len(threads) <= 1
 }
 
 // relays are the relay processes that this test has started, by what the log says of them.
 func (l *lasting) relays() (pids []int) {
 	for _, m := range relayStarted.FindAllStringSubmatch(l.all(), -1) {
 		pid, _ := strconv.Atoi(m[1])
-		if syscall.Kill(pid, 0) == nil && !isZombie(pid) {
+		if syscall.Kill(pid, 0) == nil && !isZombie(pid) && !slices.Contains(pids, pid) {
 			pids = append(pids, pid)
 		}
 	}

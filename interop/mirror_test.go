@@ -31,12 +31,10 @@ type mirror struct {
 type passage struct {
 	hash.Hash
 	bytes int
-	begun bool
-	whole bool // it has come to its end
 }
 
 func (p *passage) Write(b []byte) (int, error) {
-	p.begun, p.bytes = true, p.bytes+len(b)
+	p.bytes += len(b)
 	return p.Hash.Write(b)
 }
 
@@ -107,8 +105,11 @@ func (m *mirror) backends(ca string) string {
 		m.imap, byName.Replace(m.imaps), ca)
 }
 
-// longMessage is how long the message is that is fetched.
-const longMessage = 4 << 20
+// longMessage is how long the message is that is fetched, in pieces.
+const (
+	longMessage = 512 << 10
+	piece       = 4 << 10
+)
 
 // serveCurl is a server with one message, long or without end.
 func (m *mirror) serveCurl(nc net.Conn, r *bufio.Reader) {
@@ -129,6 +130,10 @@ func (m *mirror) serveCurl(nc net.Conn, r *bufio.Reader) {
 			m.fetch(nc, box)
 			_, _ = io.WriteString(nc, ")\r\n")
 		case "APPEND":
+			if m.over.Load() {
+				_, _ = io.WriteString(nc, tag+" NO that was the last one\r\n")
+				continue
+			}
 			name, size, _ := strings.Cut(rest, " ")
 			err = m.append(nc, r, m.box(name), size)
 		case "LOGOUT":
@@ -153,25 +158,25 @@ func (m *mirror) idle(nc net.Conn, box *passage) error {
 		_, err = io.WriteString(nc, line)
 		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond)
 	}
-	m.end(box)
 	return err
 }
 
 // fetch says a message, slowly while there is time, then in one breath.
 func (m *mirror) fetch(nc net.Conn, box *passage) {
-	b := make([]byte, 4<<10)
-	random := rand.NewChaCha8([32]byte{1})
-	for range longMessage / len(b) {
+	b := make([]byte, piece)
+	var seed [32]byte
+	seed[0] = byte(rand.Uint32())
+	random := rand.NewChaCha8(seed)
+	for range longMessage / piece {
 		_, _ = random.Read(b)
 		m.note(box, b)
 		if _, err := nc.Write(b); err != nil {
 			return
 		}
 		if !m.over.Load() {
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(oneIdle / (longMessage / piece))
 		}
 	}
-	m.end(box)
 }
 
 // append takes a message, as slowly as it comes.
@@ -181,14 +186,13 @@ func (m *mirror) append(nc net.Conn, r *bufio.Reader, box *passage, size string)
 		return err
 	}
 	_, err := io.WriteString(nc, "+ go on\r\n")
-	b := make([]byte, 4<<10)
+	b := make([]byte, piece)
 	for err == nil && n > 0 {
 		var got int
 		got, err = r.Read(b[:min(n, len(b))])
 		m.note(box, b[:got])
 		n -= got
 	}
-	m.end(box)
 	_, _ = r.ReadString('\n')
 	return err
 }
@@ -209,16 +213,10 @@ func (m *mirror) note(p *passage, b []byte) {
 	_, _ = p.Write(b)
 }
 
-func (m *mirror) end(p *passage) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	p.whole = true
-}
-
-// passed is what has gone through a mailbox, and whether that was all.
-func (m *mirror) passed(name string) (sum string, bytes int, whole bool) {
+// passed is what has gone through a mailbox.
+func (m *mirror) passed(name string) (sum string, bytes int) {
 	p := m.box(name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return fmt.Sprintf("%x", p.Sum(nil)), p.bytes, p.whole
+	return fmt.Sprintf("%x", p.Sum(nil)), p.bytes
 }

@@ -26,15 +26,14 @@ type household struct {
 	openSSLs               int // twice: with a new session, and one that is resumed
 	idling, moving         int // of curl, with each suite; moving ones fetch, and as many append
 	rounds                 int // in each of which serve is killed and replaced
-	long                   time.Duration
 }
 
 // TestSessionsOutliveUsherServe is the worst that can happen to serve, while bytes flow: it
 // is killed, and it is replaced, and the relay process with it, again and again.
 func TestSessionsOutliveUsherServe(t *testing.T) {
-	c := household{goQuiet: 24, goBusy: 8, plain: 6, pythons: 4, openSSLs: 3, idling: 1, moving: 1, rounds: 2, long: 8 * time.Second}
+	c := household{goQuiet: 24, goBusy: 8, plain: 6, pythons: 4, openSSLs: 3, idling: 1, moving: 1, rounds: 2}
 	if *full {
-		c = household{goQuiet: 740, goBusy: 62, plain: 40, pythons: 40, openSSLs: 24, idling: 4, moving: 2, rounds: 20, long: 2 * time.Minute}
+		c = household{goQuiet: 740, goBusy: 62, plain: 40, pythons: 40, openSSLs: 24, idling: 4, moving: 2, rounds: 20}
 	}
 	l := newLasting(t)
 	all := l.enter(c)
@@ -81,7 +80,7 @@ func (l *lasting) enter(c household) (all []resident) {
 	all = append(all, l.goClients(c.plain, true, 20*time.Millisecond)...)
 	all = append(all, l.pythons(c.pythons)...)
 	all = append(all, l.openSSLs(c.openSSLs)...)
-	return append(all, l.curlSessions(c.idling, c.moving, c.long)...)
+	return append(all, l.curlSessions(c.idling, c.moving)...)
 }
 
 // knocks has somebody try to log in until it works, and says for how long it did not.
