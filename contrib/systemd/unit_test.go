@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -44,7 +45,12 @@ func TestSystemdUnderstandsEveryLine(t *testing.T) {
 }
 
 func TestTheDropInForTheRelayProcessIsUnderstood(t *testing.T) {
-	understood(t, "relay-process.conf")
+	text := understood(t, "relay-process.conf")
+	for _, call := range []string{"capset", "landlock_create_ruleset", "landlock_restrict_self", "seccomp"} { // else it says that its sandbox has a hole
+		if !regexp.MustCompile(`(?m)^SystemCallFilter=.*\b` + call + `\b`).MatchString(text) {
+			t.Errorf("the relay process may not call %s", call)
+		}
+	}
 }
 
 // With the drop-in usher may become others, and the rest of the sandbox stays.

@@ -180,7 +180,9 @@ func (s *Successor) give(all Inventory, within time.Duration) error {
 
 // Move passes a session on and returns once the successor serves it. After an
 // error there is no use in moving others; moved tells whether this one has gone
-// all the same: what was sent to a process that is slow is its own.
+// all the same. What was sent is ours again only if the successor is gone, and has not
+// answered before: two processes that go on with one session would seal different
+// records with one key and number, which gives both away.
 func (s *Successor) Move(m Session) (moved bool, err error) {
 	_ = s.nc.SetDeadline(time.Now().Add(moveTime))
 	defer func() { _ = s.nc.SetDeadline(time.Time{}) }()
@@ -188,7 +190,7 @@ func (s *Successor) Move(m Session) (moved bool, err error) {
 		return false, fmt.Errorf("move session %s: %w", m.ID, err)
 	}
 	if _, err := s.expect(adopted); err != nil {
-		return errors.Is(err, os.ErrDeadlineExceeded), fmt.Errorf("move session %s: %w", m.ID, err)
+		return !errors.Is(err, errOver), fmt.Errorf("move session %s: %w", m.ID, err)
 	}
 	return true, nil
 }

@@ -141,8 +141,11 @@ func withDescriptors(socks []any, fds []int, do func(fds []int) error) error {
 func (c conn) receive() (message, error) {
 	text, beside := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(2*4))
 	n, nb, flags, _, err := c.nc.ReadMsgUnix(text, beside)
+	for errors.Is(err, syscall.ECONNRESET) { // the other has ended with something unread: what it had said before is still to come
+		n, nb, flags, _, err = c.nc.ReadMsgUnix(text, beside)
+	}
 	switch {
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), err == nil && n == 0:
+	case errors.Is(err, io.EOF), err == nil && n == 0:
 		return message{}, errOver
 	case err != nil:
 		return message{}, fmt.Errorf("handover: %w", err)

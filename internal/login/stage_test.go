@@ -99,7 +99,7 @@ func (o open) Open(ctx context.Context, t route.Target, enter func(context.Conte
 
 func (e *engine) Start(p relay.Pair, done func(relay.Stats)) {
 	e.started = append(e.started, p)
-	done(relay.Stats{FromClient: 3, FromServer: 4, Ended: relay.ClientLeft})
+	done(relay.Stats{ID: p.ID, FromClient: 3, FromServer: 4, Ended: relay.ClientLeft})
 }
 func (e *engine) Apart() bool                    { return e != nil && e.apart }
 func (e *engine) Kick(uint64, relay.Ending) bool { return false }
@@ -193,10 +193,10 @@ func (s *stage) admit(t testing.TB) (*login.Admission, error) {
 // roomLeft tells whether a failed login has given its place back.
 func (s *stage) roomLeft(t testing.TB) {
 	t.Helper()
-	release, err := s.desk.Limits.Session("ann", s.client.Remote.Addr())
+	seat, err := s.desk.Limits.Session("ann", s.client.Remote.Addr())
 	if err != nil {
 		t.Errorf("a refused login keeps its place: %v", err)
 		return
 	}
-	release()
+	seat.Release()
 }

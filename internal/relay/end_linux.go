@@ -20,7 +20,7 @@ func (pr *pair) dismiss(why Ending) {
 	for side := range pr.legs {
 		// Within a line the client hears no TLS goodbye either: what it has is not whole.
 		if g := &pr.legs[side]; !g.plain() && g.rest == nil && !g.midLine {
-			g.closeWrite()
+			g.closeWrite(false)
 		}
 	}
 	pr.end(why)
@@ -55,7 +55,7 @@ func (pr *pair) close() {
 
 func (pr *pair) stats() Stats {
 	return Stats{
-		FromClient: pr.legs[client].received, FromServer: pr.legs[server].received,
+		ID: pr.id, FromClient: pr.legs[client].received, FromServer: pr.legs[server].received,
 		Last: pr.loop.time(pr.last), Ended: pr.why,
 	}
 }

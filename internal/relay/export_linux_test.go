@@ -7,3 +7,11 @@ func (e *Epoll) Hurry() *Epoll {
 	}
 	return e
 }
+
+// Dear tells whether little is read at once of a pair's client.
+func (e *Epoll) Dear(id uint64) (dear bool) {
+	l, told := e.loop(id), make(chan struct{})
+	l.tell(func() { dear = l.pair(id).legs[client].dear; close(told) })
+	<-told
+	return dear
+}

@@ -61,8 +61,11 @@ func (k *keyedConn) fetch() error {
 	}
 	n, err := k.Conn.Read(k.raw[len(k.raw):cap(k.raw)])
 	k.raw = k.raw[:len(k.raw)+n]
-	if n > 0 {
+	switch {
+	case n > 0:
 		return nil
+	case errors.Is(err, io.EOF):
+		return io.ErrUnexpectedEOF // TLS has a goodbye of its own: RFC 8446 §6.1
 	}
 	return err
 }

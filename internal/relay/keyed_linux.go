@@ -12,6 +12,7 @@ import (
 type keyed struct {
 	record.Conn
 	part []byte // a record that has come in part
+	slot int32  // in the loop
 	warm bool   // it is known to the loop's warmth
 }
 
@@ -28,17 +29,22 @@ func (k *keyed) begin(ahead []byte) error {
 // socket. It tells whether there may be more now.
 func (k *keyed) read(g *leg, b, raw []byte) (n int, more bool, err error) {
 	had := copy(raw, k.part)
+	raw = raw[:had+g.most(len(raw)-had)]
 	come, err := g.readSocket(raw[had:])
-	n, rest, bad := k.open(g, b, raw[:had+come])
-	k.keep(rest)
-	if bad != nil {
-		return n, false, bad
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF // TLS has a goodbye of its own: RFC 8446 §6.1
 	}
-	return n, had+come == len(raw), err
+	n, rest, bad := k.open(b, raw[:had+come])
+	k.keep(rest)
+	g.dear = k.Turned()
+	if broken := k.answer(g, bad); broken != nil {
+		return n, false, broken
+	}
+	return n, had+come == len(raw) && !g.dear, err
 }
 
 // open decrypts the whole records that have come, and returns what follows them.
-func (k *keyed) open(g *leg, b, raw []byte) (n int, rest []byte, err error) {
+func (k *keyed) open(b, raw []byte) (n int, rest []byte, err error) {
 	for err == nil {
 		var size int
 		if size, err = record.Next(raw); err != nil || size == 0 || size > len(raw) {
@@ -46,20 +52,29 @@ func (k *keyed) open(g *leg, b, raw []byte) (n int, rest []byte, err error) {
 		}
 		b, err = k.Open(b[:n], raw[:size])
 		n, raw = len(b), raw[size:]
-		if k.Owes() {
-			if _, broken := g.writeSocket(k.Due(nil)); broken != nil {
-				return n, nil, broken
-			}
+	}
+	if err != nil { // what follows TLS's goodbye is nobody's
+		return n, nil, err
+	}
+	return n, raw, nil
+}
+
+// answer tells the side what it is owed: one new key, however many it has asked for since
+// we spoke (RFC 8446 §4.6.3), or what is wrong with what it has said.
+func (k *keyed) answer(g *leg, bad error) error {
+	var say []byte
+	switch {
+	case bad != nil && !errors.Is(bad, io.EOF):
+		say = k.Complain(nil, bad)
+	case k.Owes() && !g.shut:
+		say = k.Due(nil)
+	}
+	if len(say) > 0 {
+		if _, err := g.writeSocket(say); err != nil && bad == nil {
+			return err
 		}
 	}
-	switch {
-	case err == nil:
-		return n, raw, nil
-	case errors.Is(err, io.EOF):
-		return n, nil, err // what follows TLS's goodbye is nobody's
-	}
-	_, _ = g.writeSocket(k.Complain(nil, err))
-	return n, nil, err
+	return bad
 }
 
 // keep keeps the beginning of a record until the rest has come.

@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -17,10 +18,27 @@ type leg struct {
 	fd       int32
 	armed    uint8 // what epoll waits for
 	gone     bool  // it has no more to say
+	cut      bool  // … and has not said so: TLS's goodbye is missing
 	shut     bool  // it was told that no more comes
 	midLine  bool  // the last thing written to it did not end a line
 	bulk     bool  // what it said last filled the buffer
+	dear     bool  // what it said last had TLS change keys, or answer
+	written  bool  // something was written to it, since that was set to false
 	rights   bool  // descriptors may come with what it says: see readRights
+}
+
+// lodge gives a leg its place in a loop.
+func (g *leg) lodge(l *loop) {
+	if g.tls != nil {
+		socketOf(g.tls).engine = g
+	}
+	if g.keyed != nil {
+		slot, k := l.keyed.Add()
+		*k = *g.keyed
+		k.slot = slot
+		g.keyed.Wipe()
+		g.keyed = k
+	}
 }
 
 // backlog is what is due to a side and did not fit into its socket.
@@ -55,8 +73,11 @@ func (g *leg) plain() bool { return g.tls == nil && g.keyed == nil }
 // heard tells whether a side is read now: while the other takes what it says,
 // and while it takes itself what TLS answers it (RFC 8446 §4.6.3).
 func (g *leg) heard(to *leg) bool {
-	return !g.gone && to.rest == nil && (g.plain() || g.owed() < 2*chunks)
+	return !g.gone && to.rest == nil && (g.plain() || g.owed() < mostOwed)
 }
+
+// mostOwed is more than what the other side says at once, sealed, and so much for answers.
+const mostOwed = chunks + chunks/8
 
 // wants is what epoll shall wait for.
 func (g *leg) wants(to *leg) uint8 {
@@ -82,17 +103,35 @@ func (g *leg) read(b, raw []byte) (n int, more bool, err error) {
 		return n, n == len(raw), err
 	}
 	s := socketOf(g.tls)
+	raw = raw[:g.most(len(raw))]
 	come, err := g.readSocket(raw)
 	if s.brought, s.behind = raw[:come], err; err == nil {
 		s.behind = errAgain
 	}
+	g.written = false
 	for err = nil; err == nil; {
 		var m int
 		m, err = g.tls.Read(b[n:])
 		n += m
 	}
 	s.brought = nil // what follows TLS's goodbye
-	return n, come == len(raw), err
+	if errors.Is(err, io.EOF) && errors.Is(s.behind, io.EOF) {
+		err = io.ErrUnexpectedEOF // crypto/tls forgives it between records
+	}
+	g.dear = g.written
+	return n, come == len(raw) && !g.dear, err
+}
+
+// dearly is how much is read at once of a side that keeps TLS busy.
+const dearly = 512
+
+// most is how much of so many bytes is read of this side at once. A change of keys takes
+// a hundred times what a short record does: 64 KB of them would hold a loop for 40 ms.
+func (g *leg) most(n int) int {
+	if g.dear {
+		return min(n, dearly)
+	}
+	return n
 }
 
 // write writes to this side. What does not fit is kept. room is lent, for what TLS makes
@@ -136,6 +175,7 @@ func (g *leg) catchUp() error {
 // writeSocket writes to the socket without waiting. What does not fit is kept in
 // rest, so that it never writes short: crypto/tls could not go on after that.
 func (g *leg) writeSocket(b []byte) (int, error) {
+	g.written = true
 	sent := 0
 	if g.rest == nil {
 		var err error
@@ -169,10 +209,13 @@ func (g *leg) send(b []byte) (sent int, err error) {
 	return sent, nil
 }
 
-// closeWrite says that no more will come: TLS close_notify, else TCP FIN.
-func (g *leg) closeWrite() {
+// closeWrite says that no more will come: TLS close_notify, else TCP FIN. What was cut off
+// on its way to us is not called whole.
+func (g *leg) closeWrite(cut bool) {
 	switch {
 	case g.shut:
+	case cut:
+		_ = unix.Shutdown(int(g.fd), unix.SHUT_WR)
 	case g.keyed != nil:
 		_, _ = g.writeSocket(g.keyed.CloseNotify(nil))
 	case g.tls != nil:

@@ -17,6 +17,7 @@ const (
 // What the end of a side means, and what an error of it.
 var (
 	left   = [2]Ending{ClientLeft, BackendClosed}
+	cutOff = [2]Ending{ClientCut, BackendCut}
 	failed = [2]Ending{ClientFailed, BackendFailed}
 )
 
@@ -93,19 +94,22 @@ func (pr *pair) step(side int) bool {
 
 // stop is called when one side has no more to say.
 func (pr *pair) stop(side int, err error) {
-	// Many clients close the socket without TLS's own goodbye: ErrUnexpectedEOF.
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		pr.leave(side)
-		return
+	switch {
+	case errors.Is(err, io.EOF):
+		pr.leave(side, left[side])
+	case errors.Is(err, io.ErrUnexpectedEOF): // many clients close the socket without TLS's own goodbye
+		pr.legs[side].cut = true
+		pr.leave(side, cutOff[side])
+	default:
+		pr.end(failed[side])
 	}
-	pr.end(failed[side])
 }
 
 // leave passes the end of one side on to the other.
-func (pr *pair) leave(side int) {
+func (pr *pair) leave(side int, why Ending) {
 	pr.legs[side].gone = true
 	if pr.why == "" {
-		pr.why = left[side]
+		pr.why = why
 	}
 	pr.saidAll(1 - side)
 }
@@ -122,7 +126,7 @@ func (pr *pair) saidAll(side int) {
 	}
 	over := g.gone && from.rest == nil
 	if !over || !g.plain() { // the end of a pair closes its sockets anyway
-		g.closeWrite()
+		g.closeWrite(from.cut)
 	}
 	if over {
 		pr.end(pr.why)

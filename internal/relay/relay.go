@@ -8,7 +8,7 @@
 //   - A leg is read only while what was read from it before has been written to
 //     the other: a slow reader slows its writer down, and memory stays bounded.
 //   - EOF on one side becomes a half-close of the other; what was read before it
-//     is delivered first.
+//     is delivered first. The other hears TLS's goodbye unless it was missing itself.
 //   - A client is told goodbye only where all that its server has said ends with a
 //     whole line and has been sent.
 //
@@ -70,8 +70,10 @@ type Ending string
 // The endings.
 const (
 	ClientLeft    Ending = "client left"
+	ClientCut     Ending = "client cut off" // under TLS, whose goodbye has not come: anybody on the way could do that
 	ClientFailed  Ending = "client connection failed"
 	BackendClosed Ending = "backend closed"
+	BackendCut    Ending = "backend cut off" // as ClientCut
 	BackendFailed Ending = "backend connection failed"
 	Idled         Ending = "idle"
 	Kicked        Ending = "kicked"
@@ -84,6 +86,7 @@ const (
 
 // Stats is what is known of a pair at its end.
 type Stats struct {
+	ID                     uint64    // of the pair
 	FromClient, FromServer uint64    // bytes
 	Last                   time.Time // when a byte moved; if none did, when it began
 	Ended                  Ending
@@ -92,7 +95,7 @@ type Stats struct {
 // An Engine relays pairs. It is safe for concurrent use.
 type Engine interface {
 	// Start takes both legs over and returns at once. done is called once, when
-	// the pair has ended.
+	// the pair has ended. One func does for all pairs: it hears which one it was.
 	Start(p Pair, done func(Stats))
 	// Kick ends a pair for the given reason. It returns false if there is none.
 	Kick(id uint64, why Ending) bool

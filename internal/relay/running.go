@@ -38,6 +38,7 @@ type end struct {
 	net.Conn        // TLS if there is one, else the socket
 	pending  []byte // see Leg
 	left     Ending // what EOF from it means
+	cut      Ending // … without TLS's goodbye
 	failed   Ending // what an error of it means
 	received atomic.Uint64
 	writing  sync.Mutex // held while something is written to it
@@ -46,8 +47,8 @@ type end struct {
 	socket   net.Conn   // under TLS too
 }
 
-func newEnd(l Leg, left, failed Ending) *end {
-	e := &end{Conn: l.Conn, socket: l.Conn, pending: l.Pending, left: left, failed: failed}
+func newEnd(l Leg, left, cut, failed Ending) *end {
+	e := &end{Conn: l.Conn, socket: l.Conn, pending: l.Pending, left: left, cut: cut, failed: failed}
 	switch {
 	case l.TLS != nil:
 		e.Conn = l.TLS
@@ -60,8 +61,8 @@ func newEnd(l Leg, left, failed Ending) *end {
 func newRunning(p Pair, patience patience, done func(Stats)) *running {
 	r := &running{
 		given: p, done: done, patience: patience,
-		client: newEnd(p.Client, ClientLeft, ClientFailed),
-		server: newEnd(p.Server, BackendClosed, BackendFailed),
+		client: newEnd(p.Client, ClientLeft, ClientCut, ClientFailed),
+		server: newEnd(p.Server, BackendClosed, BackendCut, BackendFailed),
 	}
 	r.client.midLine = p.MidLine
 	r.client.received.Store(p.Before.FromClient)
@@ -126,13 +127,17 @@ func (r *running) pump(dst, src *end) {
 
 // leave passes the end of src on to dst.
 func (r *running) leave(dst, src *end, err error) {
-	// Many clients close the socket without TLS's own goodbye: ErrUnexpectedEOF.
-	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	switch cut := src.cutOff(err); {
+	case cut: // many clients close the socket without TLS's own goodbye
+		r.end(src.cut)
+		dst.shut()
+	case errors.Is(err, io.EOF):
+		r.end(src.left)
+		dst.closeWrite()
+	default:
 		r.fail(src.failed)
 		return
 	}
-	r.end(src.left)
-	dst.closeWrite()
 	linger := int64(r.patience.server)
 	if dst == r.client {
 		linger = int64(r.patience.client)
@@ -203,6 +208,7 @@ func (r *running) close() {
 
 func (r *running) stats() Stats {
 	return Stats{
+		ID:         r.given.ID,
 		FromClient: r.client.received.Load(),
 		FromServer: r.server.received.Load(),
 		Last:       time.Unix(0, r.last.Load()),
@@ -225,6 +231,26 @@ func (e *end) write(b []byte) error {
 	e.written += uint64(len(b))
 	_, err := e.Write(b)
 	return err
+}
+
+// cutOff tells whether an end came without TLS's goodbye. crypto/tls forgives that between
+// records.
+func (e *end) cutOff(err error) bool {
+	if t, ok := e.Conn.(*tls.Conn); ok && errors.Is(err, io.EOF) {
+		s, ok := t.NetConn().(*Socket)
+		return ok && s.cut
+	}
+	return errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// shut says by TCP's FIN alone that no more will come: what was cut off on its way to us is
+// not called whole.
+func (e *end) shut() {
+	if w, ok := e.socket.(interface{ CloseWrite() error }); ok {
+		_ = w.CloseWrite()
+		return
+	}
+	_ = e.Close()
 }
 
 // closeWrite says that no more will come: TLS close_notify, else TCP FIN.

@@ -3,6 +3,7 @@ package relay
 import (
 	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 
 	"usher/internal/relay/record"
@@ -33,6 +34,7 @@ type Socket struct {
 	ahead   []byte // read from Conn, and not brought to crypto/tls
 	left    int    // of ahead: the record that is being brought
 	stopped bool   // no more is brought to crypto/tls
+	cut     bool   // Conn has ended, and TLS has not
 
 	server  bool // we are the side that was called
 	secrets secrets
@@ -107,6 +109,7 @@ func (s *Socket) fetch() error {
 	if n > 0 {
 		return nil
 	}
+	s.cut = errors.Is(err, io.EOF)
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"usher/internal/handover"
 	"usher/internal/listen"
 	"usher/internal/relay"
+	"usher/internal/steward"
 	"usher/internal/systemd"
 	"usher/internal/thrift"
 )
@@ -47,15 +48,18 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	defer s.closeHelper()
+	call := steward.Dial(stewardAt(h))
 	if err := s.dropPrivileges(); err != nil {
+		call.Hang()
 		return err
 	}
 	engine, closeEngine, err := relay.Open(h.cfg.Server.Relay)
 	if err != nil {
+		call.Hang()
 		return fmt.Errorf("relay: %w", err)
 	}
 	defer func() { _ = closeEngine() }()
-	s.relay = s.apart(h, engine)
+	s.relay = s.apart(h, engine, call)
 	h.desk.Relay = s.relay
 	defer s.closeSteward()
 	if err := h.open(ctx, s.log, s.processors); err != nil {
@@ -121,6 +125,7 @@ func (s *Server) disown() {
 
 // begin lets clients in.
 func (s *Server) begin(opened listeners) {
+	_ = thrift.WatchRarely() // else all costs more
 	s.measure()
 	s.log.Info("room", "connections", s.room, "descriptors", s.descriptors, "remedy", "for more raise LimitNOFILE in the unit, or ulimit -n")
 	s.setBounds()

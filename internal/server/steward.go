@@ -13,13 +13,16 @@ import (
 	"usher/internal/steward"
 )
 
+// stewardAt is the socket of the relay process.
+func stewardAt(h *house) string { return filepath.Join(string(h.cfg.Server.State), steward.File) }
+
 // apart is the engine that gives sessions to the relay process, if there is to be one; else
 // the process's own. A relay process that an earlier usher has left is asked for its
-// sessions in any case.
-func (s *Server) apart(h *house, own relay.Engine) relay.Engine {
+// sessions in any case. call is to it, if it was there when we had more power.
+func (s *Server) apart(h *house, own relay.Engine, call *steward.Call) relay.Engine {
 	t := steward.Terms{
-		Socket: filepath.Join(string(h.cfg.Server.State), steward.File), Local: own, Build: s.Build,
-		Adopt: s.adoptSeated, Log: s.log, Logged: func() { logs.Settle(s.log) },
+		Socket: stewardAt(h), Local: own, Build: s.Build,
+		Adopt: s.adoptSeated, Log: s.log, Logged: func() { logs.Settle(s.log) }, Early: call,
 	}
 	var err error
 	if h.cfg.Server.RelayProcess {

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -78,28 +79,41 @@ func TestSecurityDocumentNamesTestsThatExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := map[string]bool{}
-	var files []string
-	for _, where := range []string{"*_test.go", "../steward/*_test.go", "../relay/*_test.go", "../relay/record/*_test.go", "../../interop/*_test.go"} {
-		more, _ := filepath.Glob(where)
-		files = append(files, more...)
-	}
-	for _, file := range files {
-		code, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)`).FindAllSubmatch(code, -1) {
-			there[string(m[1])] = true
-		}
-	}
-	named := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`").FindAllStringSubmatch(string(text), -1)
-	if len(named) < 20 {
+	there := testsOf(t, "../..")
+	name := regexp.MustCompile("`((?:Test|Fuzz)\\w+)`")
+	if named := name.FindAllString(string(text), -1); len(named) < 100 {
 		t.Errorf("only %d tests are named", len(named))
 	}
-	for _, m := range named {
-		if !there[m[1]] {
-			t.Errorf("%s is named, but there is none", m[1])
+	for line := range strings.SplitSeq(string(text), "\n") {
+		named := name.FindAllStringSubmatch(line, -1)
+		for _, m := range named {
+			if !there[m[1]] {
+				t.Errorf("%s is named, but there is none", m[1])
+			}
+		}
+		if promise := regexp.MustCompile(`^\| [^*].* \| *([^|]*)\|$`).FindStringSubmatch(line); promise != nil && promise[1] == "" {
+			t.Errorf("no test is named for: %s", line)
 		}
 	}
+}
+
+// testsOf are the names of all tests beneath a folder.
+func testsOf(t *testing.T, root string) map[string]bool {
+	t.Helper()
+	there := map[string]bool{}
+	test := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)`)
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		code, err := os.ReadFile(path)
+		for _, m := range test.FindAllSubmatch(code, -1) {
+			there[string(m[1])] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return there
 }

@@ -279,6 +279,8 @@ func play(role string) int {
 		err = succeed()
 	case "stopper":
 		err = stop()
+	case "tracer":
+		err = trace()
 	case "nobody special":
 		err = unprivileged()
 	default:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -21,6 +22,27 @@ type Terms struct {
 	Adopt   Adoption
 	Log     *slog.Logger
 	Logged  func() // waits until what was logged is where it belongs; nil: it is at once
+	Early   *Call  // nil: there is none
+}
+
+// A Call is a connection to a steward. The one that root makes is heard by a steward that
+// root has started; that of the user whom root becomes afterwards is not.
+type Call struct{ nc *net.UnixConn }
+
+// Dial calls the steward whose socket it is; nil: there is none that would listen.
+func Dial(socket string) *Call {
+	nc, err := dial(socket)
+	if err != nil {
+		return nil
+	}
+	return &Call{nc}
+}
+
+// Hang ends a call that nobody needs.
+func (c *Call) Hang() {
+	if c != nil {
+		_ = c.nc.Close()
+	}
 }
 
 // An Engine gives sessions to a steward. Those that only crypto/tls can go on with stay
@@ -52,11 +74,17 @@ type seat struct {
 	missed *word // is to be said where it turns up: a kick
 }
 
-// Open finds the steward, or starts one.
+// Open finds the steward, or starts one. If that cannot be done now it is tried again for as
+// long as the process lives; an error is where there is none and need not be.
 func Open(t Terms) (*Engine, error) {
 	e := &Engine{Terms: t, seats: map[uint64]seat{}, links: map[*link]bool{}}
-	if err := e.find(t.Program != ""); err != nil {
+	err := e.find(t.Program != "")
+	switch {
+	case err == nil:
+	case t.Program == "":
 		return nil, fmt.Errorf("the relay process: %w", err)
+	default:
+		go e.again(true)
 	}
 	return e, nil
 }
@@ -75,7 +103,24 @@ func (e *Engine) find(start bool) error {
 	if found {
 		return nil
 	}
-	nc, err := dial(e.Socket)
+	return e.search(start)
+}
+
+// search is find whoever is there. A steward that has just nothing left to do ends while we
+// come: then there is none.
+func (e *Engine) search(start bool) (err error) {
+	for wait := time.Millisecond; wait < time.Second; wait *= 2 {
+		if err = e.attempt(start); !isOver(err) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return err
+}
+
+// attempt is one to find it.
+func (e *Engine) attempt(start bool) error {
+	nc, err := e.call()
 	how := "relay process found"
 	if err != nil && start && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)) {
 		how = "relay process started"
@@ -137,6 +182,18 @@ func (e *Engine) linkTo(found *link) *link {
 	return found
 }
 
+// call goes to the steward.
+func (e *Engine) call() (*net.UnixConn, error) {
+	e.mu.Lock()
+	early := e.Early
+	e.Early = nil
+	e.mu.Unlock()
+	if early != nil {
+		return early.nc, nil
+	}
+	return dial(e.Socket)
+}
+
 // Lead makes all sessions ours: Adopt is called for those that we do not know. Whoever
 // had them before hears that they have moved. It returns when all are known, so that who
 // comes from then on is counted with them.
@@ -175,7 +232,7 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	e.mu.Unlock()
 	l.out.post(&word{kind: start, id: p.ID, text: p.Note, pair: p})
 	if left {
-		done(relay.Stats{Ended: relay.Moved})
+		done(relay.Stats{ID: p.ID, Ended: relay.Moved})
 	}
 }
 
@@ -253,23 +310,28 @@ func (e *Engine) Leave() {
 }
 
 // moved is when sessions are somebody else's: those at a link, or all.
-func (e *Engine) moved(l *link) {
-	for _, d := range e.leaving(l) {
-		d(relay.Stats{Ended: relay.Moved})
-	}
-}
+func (e *Engine) moved(l *link) { e.vacated(e.vacate(l), relay.Stats{Ended: relay.Moved}) }
 
-// leaving takes the sessions at a link out, or all.
-func (e *Engine) leaving(l *link) (done []func(relay.Stats)) {
+// vacate takes the sessions of a link, or all.
+func (e *Engine) vacate(l *link) map[uint64]seat {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	left := map[uint64]seat{}
 	for id, s := range e.seats {
 		if l == nil || s.at == l {
-			done = append(done, s.done)
+			left[id] = s
 			delete(e.seats, id)
 		}
 	}
-	return done
+	return left
+}
+
+// vacated says of sessions that they have ended.
+func (e *Engine) vacated(seats map[uint64]seat, st relay.Stats) {
+	for id, s := range seats {
+		st.ID = id
+		s.done(st)
+	}
 }
 
 // Close leaves the stewards. Without sessions they end.

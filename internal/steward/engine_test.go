@@ -22,6 +22,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "relay" {
 		os.Exit(steward.Main(os.Args[2:], os.Getenv("GOBUILD")))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "probe" {
+		os.Exit(steward.Probe(os.Args[2]))
+	}
 	os.Exit(m.Run())
 }
 

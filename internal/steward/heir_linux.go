@@ -21,6 +21,7 @@ type heir struct {
 	moving map[uint64]mover // were sent, and not answered
 	missed map[uint64]*word // are to be kicked there when they are answered
 	passed bool             // it has been replaced itself
+	mute   bool             // nobody knows what it has: nothing is sent any more
 }
 
 // A mover is a session on its way. Until the heir answers it may have to come back.
@@ -177,7 +178,7 @@ func (s *Steward) move(h *heir, id uint64) bool {
 	}
 	s.mu.Lock() // a kick comes before it or behind it
 	defer s.mu.Unlock()
-	if s.heir != h {
+	if s.heir != h || h.mute {
 		return false
 	}
 	p, done, ok := s.engine.Release(id)
@@ -191,13 +192,16 @@ func (s *Steward) move(h *heir, id uint64) bool {
 
 // hearHeir hears which sessions have arrived. When the heir dies, those that have not go on
 // here, and so does the socket that ushers come to.
+//
+// Two processes must never have one session: they would seal different records with the
+// same key and number, which gives both away. So the heir answers before it begins, and
+// this one begins again only what was not answered when all that the heir has said is read.
 func (s *Steward) hearHeir(h *heir, over chan struct{}) {
 	defer close(over)
-	for {
-		words, err := h.in.next()
-		if err != nil {
-			break
-		}
+	var err error
+	for err == nil {
+		var words []word
+		words, err = h.in.next()
 		for _, w := range words {
 			switch w.kind {
 			case adopted:
@@ -210,15 +214,26 @@ func (s *Steward) hearHeir(h *heir, over chan struct{}) {
 				s.mu.Lock()
 				h.passed = w.n == 1
 				s.mu.Unlock()
+			default:
+				w.drop()
 			}
 		}
 	}
-	h.out.close()
+	h.out.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
-		return
+	switch all := isOver(err); {
+	case s.over:
+	case all:
+		s.goOn(h)
+	default:
+		s.giveUpOn(h)
 	}
+}
+
+// goOn goes on with what the heir has not taken. It is called with mu held, as stays and
+// giveUpOn are.
+func (s *Steward) goOn(h *heir) {
 	for id := range h.moving {
 		s.stays(h, id)
 	}
@@ -243,6 +258,21 @@ func (s *Steward) stays(h *heir, id uint64) {
 		delete(h.missed, id)
 		s.engine.Kick(id, relay.Ending(w.text))
 	}
+}
+
+// giveUpOn ends sessions that the heir may have, as it cannot be understood. It lives: who
+// comes is its own.
+func (s *Steward) giveUpOn(h *heir) {
+	left := h.moving
+	h.moving, h.mute = map[uint64]mover{}, true
+	for id, m := range left {
+		_, _ = m.pair.Client.Conn.Close(), m.pair.Server.Conn.Close()
+		m.pair.Wipe()
+		st := m.pair.Before
+		st.ID, st.Ended = id, relay.Lost
+		go m.done(st) // it needs mu
+	}
+	s.leave()
 }
 
 // arrived is when the heir has a session.
@@ -301,10 +331,6 @@ func (s *Steward) inherit(in *inbox, out *outbox, words []word) {
 		for i := range words {
 			switch w := &words[i]; w.kind {
 			case moving:
-				if w.fds[0] < 0 { // there was no descriptor left for it
-					out.post(&word{kind: kept, id: w.id})
-					continue
-				}
 				s.adopt(w, out)
 			case kick:
 				s.kick(w)
@@ -334,9 +360,13 @@ type arrival struct {
 }
 
 // adopt takes a session over. It is a guest before the other steward, to whom it is one
-// until it hears of that, may be gone; but no byte moves here while that one might begin
-// with it again.
+// until it hears of that, may be gone. The answer is on its way before the first byte moves,
+// see hearHeir; if there is nobody left to hear it the session is ours alone.
 func (s *Steward) adopt(w *word, out *outbox) {
+	if w.fds[0] < 0 { // there was no descriptor left for it
+		out.post(&word{kind: kept, id: w.id})
+		return
+	}
 	s.mu.Lock()
 	a := &arrival{id: w.id}
 	s.arrival, s.guests[w.id] = a, guest{note: string(w.text)}

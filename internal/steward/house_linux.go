@@ -20,6 +20,7 @@ type Steward struct {
 
 	engine *relay.Epoll
 	ln     *net.UnixListener
+	done   func(relay.Stats) // ended, once for all sessions
 
 	mu      sync.Mutex
 	guests  map[uint64]guest
@@ -54,6 +55,7 @@ func New(ln *net.UnixListener, build string) (*Steward, error) {
 		return nil, err
 	}
 	s := &Steward{Build: build, engine: e, ln: ln, guests: map[uint64]guest{}, visits: map[*visit]bool{}, empty: make(chan struct{})}
+	s.done = s.ended
 	s.waits = time.AfterFunc(waitFirst, s.giveUp)
 	return s, nil
 }
@@ -119,7 +121,7 @@ func (s *Steward) accept() {
 			case err != nil:
 				time.Sleep(10 * time.Millisecond) // no descriptors left: some may be soon
 			case !ours(nc):
-				_ = nc.Close()
+				go func() { _ = nc.Close() }() // it may have sent descriptors that take long to close
 			default:
 				s.enter(nc)
 			}
@@ -145,7 +147,7 @@ func (s *Steward) take(p relay.Pair, from *visit) {
 	s.mu.Lock()
 	defer s.mu.Unlock() // until it is told, so that nobody hears of its end first, and who hears of it can kick it
 	s.guests[id] = guest{note, from}
-	s.engine.Start(p, func(st relay.Stats) { s.ended(id, st) })
+	s.engine.Start(p, s.done)
 	if from == s.leader {
 		return
 	}
@@ -158,15 +160,15 @@ func (s *Steward) take(p relay.Pair, from *visit) {
 }
 
 // ended is when a session has.
-func (s *Steward) ended(id uint64, st relay.Stats) {
+func (s *Steward) ended(st relay.Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, ok := s.guests[id]
+	g, ok := s.guests[st.ID]
 	if !ok {
 		return
 	}
-	delete(s.guests, id)
-	s.ends.add(ending{id: id, stats: st, note: g.note})
+	delete(s.guests, st.ID)
+	s.ends.add(ending{id: st.ID, stats: st, note: g.note})
 	s.tellEnds()
 	s.leave()
 }
@@ -176,7 +178,7 @@ func (s *Steward) tellEnds() {
 	switch {
 	case s.leader != nil:
 		s.leader.wake()
-	case s.heir != nil:
+	case s.heir != nil && !s.heir.mute:
 		for _, e := range s.ends.forget() {
 			s.heir.out.post(e.word())
 		}
@@ -187,7 +189,7 @@ func (s *Steward) tellEnds() {
 func (s *Steward) leave() {
 	switch {
 	case s.over || len(s.guests) > 0 || s.before != nil: // what is left there comes by here
-	case s.heir != nil && s.ends.none() && s.heir.quiet():
+	case s.heir != nil && s.heir.quiet() && (s.ends.none() || s.heir.mute && len(s.visits) == 0):
 		for v := range s.visits {
 			v.out.post(&word{kind: leaving})
 		}

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"usher/internal/relay"
 	"usher/internal/relay/relaytest"
 	"usher/internal/steward"
@@ -225,6 +227,24 @@ func TestAStewardThatHangsHoldsNobodyUp(t *testing.T) {
 	_ = syscall.Kill(pid, syscall.SIGCONT)
 }
 
+// A steward that has just nothing left to do may take a new usher's call, and hang up.
+func TestAnUsherThatComesWhileTheStewardEndsStartsAnother(t *testing.T) {
+	p := newPlace(t)
+	ln, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: p.socket, Net: "unixpacket"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	go func() {
+		if nc, err := ln.AcceptUnix(); err == nil {
+			_, _ = nc.Close(), ln.Close()
+		}
+	}()
+	if e := p.usher(nil); e.PID() == 0 {
+		t.Error("there is none")
+	}
+}
+
 func TestAStewardWithoutAnybodyEnds(t *testing.T) {
 	p := newPlace(t)
 	e := p.usher(nil)
@@ -233,11 +253,12 @@ func TestAStewardWithoutAnybodyEnds(t *testing.T) {
 	eventually(t, "it has ended", func() bool { return !runs(pid) })
 }
 
-// built is the program as it is shipped: without cgo.
-func built(t *testing.T) string {
+// built is the relay process as it is shipped, without cgo, and without the rest of usher,
+// which takes a minute to build so.
+func built(t testing.TB) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "usher")
-	cmd := exec.Command("go", "build", "-o", file, "usher/cmd/usher")
+	cmd := exec.Command("go", "build", "-o", file, "./testdata/relay")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -247,18 +268,16 @@ func built(t *testing.T) string {
 
 // What the kernel says of each of its threads is what it cannot undo.
 func TestAStewardHasGivenUpAllThatItDoesNotNeed(t *testing.T) {
+	t.Setenv("SECRET", "of usher")
+	t.Setenv("GOGC", "100")
+	var left [2]int // by whoever has started usher
+	if err := unix.Pipe2(left[:], 0); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = unix.Close(left[0]), unix.Close(left[1]) }()
 	p := newPlace(t)
-	local, err := relay.NewEpoll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = local.Close() }()
-	e, err := steward.Open(steward.Terms{Socket: p.socket, Program: built(t), Local: local, Log: quiet()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", e.PID()))
+	pid := p.shipped().PID()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	if err != nil || len(tasks) == 0 {
 		t.Fatal(tasks, err)
 	}
@@ -267,7 +286,7 @@ func TestAStewardHasGivenUpAllThatItDoesNotNeed(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		for _, want := range []string{"NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000"} {
+		for _, want := range []string{"NoNewPrivs:\t1", "CapEff:\t0000000000000000", "CapPrm:\t0000000000000000", "CapAmb:\t0000000000000000", "Seccomp:\t2"} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("%s does not say %q", task, want)
 			}
@@ -276,6 +295,59 @@ func TestAStewardHasGivenUpAllThatItDoesNotNeed(t *testing.T) {
 	if info, err := os.Stat(p.socket); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the socket is %v %v", info.Mode(), err)
 	}
+	if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err != nil || strings.Contains(string(env), "SECRET") || !strings.Contains(string(env), "GOGC") {
+		t.Errorf("its environment is %q %v", env, err)
+	}
+	pipe, _ := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", left[0]))
+	for _, fd := range descriptorsOf(t, pid) {
+		if fd == pipe {
+			t.Errorf("it has %s, which whoever started usher has left open", fd)
+		}
+	}
+	if got, want := limitOf(t, pid), limitOf(t, uint64(os.Getpid())); got != want {
+		t.Errorf("it may open %s files, we %s", got, want)
+	}
+}
+
+// shipped is an usher whose relay process is as it is shipped.
+func (p *place) shipped() *steward.Engine {
+	p.t.Helper()
+	local, err := relay.NewEpoll()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { _ = local.Close() })
+	e, err := steward.Open(steward.Terms{Socket: p.socket, Program: built(p.t), Local: local, Log: quiet()})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(e.Close)
+	return e
+}
+
+// descriptorsOf is what a process has open.
+func descriptorsOf(t *testing.T, pid uint64) (all []string) {
+	t.Helper()
+	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil || len(links) == 0 {
+		t.Fatal("it has no descriptors", err)
+	}
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil {
+			all = append(all, to)
+		}
+	}
+	return all
+}
+
+// limitOf is how many descriptors a process may raise its limit to.
+func limitOf(t *testing.T, pid uint64) string {
+	t.Helper()
+	var l unix.Rlimit
+	if err := unix.Prlimit(int(pid), unix.RLIMIT_NOFILE, nil, &l); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprint(l.Max)
 }
 
 // A message by somebody else's process is not even read.

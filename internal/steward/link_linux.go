@@ -132,7 +132,7 @@ func (l *link) obey(w *word) {
 		l.ended(w)
 	case gone:
 		if done, ok := e.take(w.id); ok {
-			done(relay.Stats{Ended: relay.Moved})
+			done(relay.Stats{ID: w.id, Ended: relay.Moved})
 		}
 	case superseded:
 		l.superseded()
@@ -175,6 +175,7 @@ func (l *link) ended(w *word) {
 		done = e.Adopt(w.id, w.text)
 	}
 	if done != nil {
+		w.stats.ID = w.id
 		done(w.stats)
 	}
 	l.ends(w.n)
@@ -449,13 +450,11 @@ func (l *link) sought(n uint64) (whose []*link) {
 
 // lost ends the sessions of a steward that is gone.
 func (e *Engine) lost(l *link) {
-	done := e.leaving(l)
-	if len(done) > 0 || !l.retired.Load() {
-		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(done))
+	left := e.vacate(l)
+	if len(left) > 0 || !l.retired.Load() {
+		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(left))
 	}
-	for _, d := range done {
-		d(relay.Stats{Ended: relay.Lost, Last: time.Now()})
-	}
+	e.vacated(left, relay.Stats{Ended: relay.Lost, Last: time.Now()})
 }
 
 // Times between attempts to find a steward.

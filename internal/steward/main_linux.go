@@ -49,7 +49,7 @@ func open(build string) (*Steward, error) {
 		return nil, errors.New("it is started by usher serve, with a socket that is not here")
 	}
 	unix.CloseOnExec(inherited)
-	if err := harden(); err != nil {
+	if err := errors.Join(closeOthers(), harden()); err != nil {
 		return nil, err
 	}
 	if kind == 0 {

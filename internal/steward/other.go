@@ -18,7 +18,17 @@ type Terms struct {
 	Adopt                  Adoption
 	Log                    *slog.Logger
 	Logged                 func()
+	Early                  *Call
 }
+
+// A Call is none.
+type Call struct{}
+
+// Dial calls nobody.
+func Dial(string) *Call { return nil }
+
+// Hang does nothing.
+func (*Call) Hang() {}
 
 // An Engine is the process's own: here there are no stewards.
 type Engine struct{ relay.Engine }

@@ -2,6 +2,7 @@ package steward
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -96,6 +97,16 @@ func (o *outbox) close() {
 	}
 }
 
+// stop is close, and waits until nobody sends any more.
+func (o *outbox) stop() {
+	o.close()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.sending {
+		o.room.Wait()
+	}
+}
+
 // send sends all that waits. Where the socket is full a goroutine goes on.
 func (o *outbox) send(patient bool) {
 	for {
@@ -123,6 +134,7 @@ func (o *outbox) next() []*word {
 	if o.closed != nil || len(o.queue) == 0 {
 		left := o.queue
 		o.queue, o.sending = nil, false
+		o.room.Broadcast()
 		o.mu.Unlock()
 		for _, w := range left {
 			o.back(w)
@@ -239,7 +251,7 @@ func (i *inbox) next() ([]word, error) {
 		return nil, err
 	}
 	if n == 0 {
-		return nil, net.ErrClosed
+		return nil, io.EOF
 	}
 	defer clear(i.text[:n])
 	fds := descriptorsIn(i.beside[:nb])
@@ -252,13 +264,17 @@ func (i *inbox) next() ([]word, error) {
 			_ = unix.Close(fd)
 		}
 		if errors.Is(err, errCut) {
-			err = nil
-			words = partly(i.text[:n])
+			if words = partly(i.text[:n]); words != nil {
+				err = nil
+			}
 		}
 		return words, err
 	}
 	return words, nil
 }
+
+// isOver tells whether nothing more comes, and all that was said is heard.
+func isOver(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) }
 
 // errCut is when descriptors could not be had: too many are open.
 var errCut = errors.New("a message was cut off")
@@ -287,8 +303,12 @@ func descriptorsIn(beside []byte) (fds []int) {
 	return fds
 }
 
-// arrived is the pair of a word that has come, with its sockets.
+// arrived is the pair of a word that has come, with its sockets. They must not block: all
+// sessions of a loop would wait for one.
 func (w *word) arrived() relay.Pair {
+	for _, fd := range w.fds {
+		_ = unix.SetNonblock(fd, true)
+	}
 	p := w.pair
 	p.Client.Conn, p.Server.Conn = relay.FromDescriptor(w.fds[0]), relay.FromDescriptor(w.fds[1])
 	p.Note = w.text

@@ -134,9 +134,9 @@ func (c *Conn) handshake(said []byte) error {
 	if len(said) == 0 {
 		return fault(unexpectedMessage, "a handshake record without content")
 	}
-	all := append(c.part, said...)
-	c.part = nil
-	for len(all) >= 4 {
+	c.part = append(c.part, said...) // at its end, however small the pieces are
+	taken := 0
+	for all := c.part; len(all) >= 4; all = c.part[taken:] {
 		n := int(all[1])<<16 | int(all[2])<<8 | int(all[3])
 		if n > maxMessage {
 			return fault(internalError, "a handshake message of %d bytes", n)
@@ -144,14 +144,16 @@ func (c *Conn) handshake(said []byte) error {
 		if len(all) < 4+n {
 			break
 		}
-		kind, body := all[0], all[4:4+n]
-		all = all[4+n:]
-		if err := c.message(kind, body, len(all) == 0); err != nil {
+		taken += 4 + n
+		if err := c.message(all[0], all[4:4+n], taken == len(c.part)); err != nil {
 			return err
 		}
 	}
-	if len(all) > 0 {
-		c.part = append([]byte(nil), all...)
+	switch {
+	case taken == len(c.part):
+		c.part = nil
+	case taken > 0:
+		c.part = append([]byte(nil), c.part[taken:]...)
 	}
 	return nil
 }
@@ -171,6 +173,7 @@ func (c *Conn) message(kind byte, body []byte, last bool) error {
 		return fault(unexpectedMessage, "a message behind KeyUpdate")
 	case kind == msgKeyUpdate:
 		c.in.next(c.suite)
+		c.turned = true
 		c.owes = c.owes || body[0] == 1 // update_requested: RFC 8446 §4.6.3
 		return nil
 	case kind == msgNewSessionTicket && !c.server: // the session is not resumed from here

@@ -73,6 +73,7 @@ type Conn struct {
 	part    []byte // of a handshake message that has begun
 	useless uint8  // records since the last with data
 	owes    bool   // the peer is to be told of a new key: see Due
+	turned  bool   // the peer has changed its key: see Turned
 	server  bool
 }
 
@@ -134,3 +135,11 @@ func (c *Conn) Due(dst []byte) []byte {
 
 // Owes tells whether anything is Due.
 func (c *Conn) Owes() bool { return c.owes }
+
+// Turned tells whether the peer has changed its key since this was asked last: that costs
+// a hundred times what a short record does.
+func (c *Conn) Turned() bool {
+	turned := c.turned
+	c.turned = false
+	return turned
+}

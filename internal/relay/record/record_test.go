@@ -275,3 +275,59 @@ func TestWhatCannotBeGoneOnWithIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Behind a KeyUpdate the secret is another one, behind the beginning of a message comes its
+// end: such a connection stays where it is.
+func TestAConnectionIsNotTakenInTheMiddle(t *testing.T) {
+	ticket := append([]byte{msgNewSessionTicket, 0, 0, 14}, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 1, 't', 0, 0)
+	for name, c := range map[string]struct {
+		kind byte
+		said []byte
+		ok   bool
+	}{
+		"data":                    {typeData, []byte("x"), true},
+		"no data":                 {typeData, nil, true},
+		"a ticket":                {typeHandshake, ticket, true},
+		"two tickets":             {typeHandshake, append(bytes.Clone(ticket), ticket...), true},
+		"half a ticket":           {typeHandshake, ticket[:9], false},
+		"a ticket and a half":     {typeHandshake, append(bytes.Clone(ticket), ticket[:3]...), false},
+		"a KeyUpdate":             {typeHandshake, keyUpdate, false},
+		"a ticket, and KeyUpdate": {typeHandshake, append(bytes.Clone(ticket), keyUpdate...), false},
+		"an alert":                {typeAlert, []byte{levelWarning, byte(closeNotify)}, false},
+	} {
+		client, server := two(t, tls.TLS_AES_128_GCM_SHA256)
+		secrets := func() Keys {
+			return Keys{Suite: client.suite.id, Server: true, In: client.out.get(client.suite), Out: client.in.get(client.suite)}
+		}
+		odd, plain := Last{client.seal(nil, c.kind, c.said), 3}, Last{server.Seal(nil, []byte("y")), 3}
+		if (&Conn{}).Resume(secrets(), odd, plain) != c.ok {
+			t.Errorf("%s: taken: %v", name, !c.ok)
+		}
+		back := secrets()
+		back.In, back.Out = back.Out, back.In
+		if (&Conn{}).Resume(back, plain, odd) != c.ok {
+			t.Errorf("%s, said by us: taken: %v", name, !c.ok)
+		}
+	}
+}
+
+// A long message in short pieces costs what its length is, not the square of it.
+func TestAMessageInPiecesIsNotCopiedForEach(t *testing.T) {
+	client, server := two(t, tls.TLS_AES_128_GCM_SHA256)
+	said, room, moved := []byte{msgNewSessionTicket, 0, 0xff, 0xff}, 0, 0
+	for range 1 << 12 {
+		if _, err := server.Open(nil, client.seal(nil, typeHandshake, said)); err != nil {
+			t.Fatal(err)
+		}
+		if said = []byte{1}; cap(server.part) != room {
+			room, moved = cap(server.part), moved+1
+		}
+	}
+	if len(server.part) != 1<<12+3 || moved > 40 {
+		t.Errorf("%d bytes were moved %d times", len(server.part), moved)
+	}
+	client, server = two(t, tls.TLS_AES_128_GCM_SHA256)
+	if _, err := server.Open(nil, client.seal(nil, typeHandshake, []byte{msgNewSessionTicket, 1, 0, 1})); err == nil {
+		t.Error("a message of more than 64 KiB is waited for")
+	}
+}

@@ -93,7 +93,25 @@ func noCloseNotify(t *testing.T, e relay.Engine, w way) {
 	_ = s.client.raw.Close()
 	s.server.hearEnd(t, "")
 	_ = s.server.Close()
-	s.end(relay.ClientLeft)
+	if w.client == 0 {
+		s.end(relay.ClientLeft)
+	} else {
+		s.end(relay.ClientCut)
+	}
+}
+
+// cutAnswer has somebody on the way end the backend's connection: a client under TLS must
+// not hear a goodbye that nobody has said.
+func cutAnswer(t *testing.T, e relay.Engine, w way) {
+	s := newScene(t, e, w, nil)
+	s.greet()
+	_ = s.server.raw.CloseWrite()
+	rest, err := io.ReadAll(s.client.raw)
+	if len(rest) > 0 || err != nil {
+		t.Errorf("the client hears %d bytes, %v", len(rest), err)
+	}
+	_, _ = s.client.raw.Close(), s.server.raw.Close()
+	s.end(relay.BackendCut)
 }
 
 const resets = 12

@@ -65,10 +65,10 @@ func chatter(t testing.TB, r *records) (said, wire []byte) {
 func askNeverListen(t *testing.T, e relay.Engine, w way) {
 	s := newScene(t, e, w, func(p *relay.Pair) {
 		_ = p.Client.Conn.(*net.TCPConn).SetWriteBuffer(16 << 10)
-		_ = p.Client.Conn.(*net.TCPConn).SetReadBuffer(16 << 10)
+		_ = p.Client.Conn.(*net.TCPConn).SetReadBuffer(256 << 10) // more than is read of it at once
 	})
 	_ = s.client.raw.SetReadBuffer(16 << 10)
-	_ = s.client.raw.SetWriteBuffer(16 << 10)
+	_ = s.client.raw.SetWriteBuffer(256 << 10)
 	go func() { _, _ = io.Copy(io.Discard, s.server) }()
 	r := s.client.records(t, "CLIENT_TRAFFIC_SECRET_0")
 	const most = 16 << 20
@@ -90,4 +90,31 @@ func askNeverListen(t *testing.T, e relay.Engine, w way) {
 	s.client.reset()
 	_ = s.server.raw.Close()
 	<-s.ended
+}
+
+// Nag has a client under TLS 1.3 ask for new keys in one breath, so many times, and returns
+// how many bytes it hears until its server answers. then is called meanwhile.
+func Nag(t *testing.T, e relay.Engine, times int, then func(id uint64)) (heard int) {
+	t.Helper()
+	s := newScene(t, e, ways[4], nil)
+	r := s.client.records(t, "CLIENT_TRAFFIC_SECRET_0")
+	breath := r.seal(application, []byte("x"))
+	for range times {
+		breath = append(breath, r.update(t, true, 5)...)
+	}
+	if _, err := s.client.raw.Write(breath); err != nil {
+		t.Fatal(err)
+	}
+	s.server.hear(t, "x")
+	then(s.pair.ID)
+	_, _ = s.client.raw.Write(r.seal(application, []byte("y")))
+	s.server.hear(t, "y")
+	_, _ = s.server.Close(), s.client.raw.CloseWrite()
+	all, err := io.ReadAll(s.client.raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.client.raw.Close()
+	<-s.ended
+	return len(all)
 }

@@ -21,12 +21,21 @@ func leavesNothing(t *testing.T, e relay.Engine, w way) {
 	listener() // it stays
 	before, goroutines := descriptors(t), goleak.IgnoreCurrent()
 	for range batches {
-		scenes := make([]*scene, batch)
+		scenes, wants := make([]*scene, batch), make([]relay.Ending, batch)
 		for i := range scenes {
 			scenes[i] = newScene(t, e, w, ending(0))
 		}
+		for _, s := range scenes {
+			s.greet()
+		}
 		for i, s := range scenes {
-			s.endSomehow(i)
+			wants[i] = s.endSomehow(i)
+		}
+		for _, s := range scenes {
+			s.clear()
+		}
+		for i, s := range scenes { // all together: an engine in another process tells of ends in a while
+			s.end(wants[i])
 		}
 	}
 	for end := time.Now().Add(patience); descriptors(t) > before && time.Now().Before(end); {
@@ -38,28 +47,31 @@ func leavesNothing(t *testing.T, e relay.Engine, w way) {
 	goleak.VerifyNone(t, goroutines)
 }
 
-func (s *scene) endSomehow(how int) {
-	s.greet()
-	var want relay.Ending
+// endSomehow ends a pair in one of five ways, and returns what must be said of it.
+func (s *scene) endSomehow(how int) relay.Ending {
 	switch how % 5 {
 	case 0:
-		_, want = s.client.Close(), relay.ClientLeft
+		_ = s.client.Close()
+		return relay.ClientLeft
 	case 1:
-		_, want = s.server.Close(), relay.BackendClosed
+		_ = s.server.Close()
+		return relay.BackendClosed
 	case 2:
 		s.client.reset()
-		want = relay.ClientFailed
+		return relay.ClientFailed
 	case 3:
 		s.server.reset()
-		want = relay.BackendFailed
-	case 4:
-		s.engine.Kick(s.pair.ID, relay.Kicked)
-		want = relay.Kicked
+		return relay.BackendFailed
 	}
+	s.engine.Kick(s.pair.ID, relay.Kicked)
+	return relay.Kicked
+}
+
+// clear takes away what is left of it.
+func (s *scene) clear() {
 	s.client.drain(s.t)
 	s.server.drain(s.t)
 	_, _ = s.client.Close(), s.server.Close()
-	s.end(want)
 }
 
 // descriptors is how many are open.

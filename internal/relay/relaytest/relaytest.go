@@ -58,6 +58,7 @@ var promises = []promise{
 	{"the last words of a backend arrive", lastWords, ways, nil},
 	{"the last words of a backend are heard however slowly", slowListener, []way{plain, encrypted}, nil},
 	{"a client that vanishes without goodbye has left", noCloseNotify, ways, nil},
+	{"what is cut off on its way from a server is not called whole", cutAnswer, []way{ways[2], ways[3], ways[5], ways[6]}, nil},
 	{"a reset client ends the pair once", clientReset, ways, nil},
 	{"a reset backend ends the pair once", serverReset, ways, nil},
 	{"a slow reader slows the writer down", backPressure, ways, nil},
