@@ -86,7 +86,7 @@ const (
 
 // Stats is what is known of a pair at its end.
 type Stats struct {
-	ID                     uint64    // of the pair
+	ID                     uint64    `json:"-"` // of the pair
 	FromClient, FromServer uint64    // bytes
 	Last                   time.Time // when a byte moved; if none did, when it began
 	Ended                  Ending
