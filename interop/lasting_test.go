@@ -28,7 +28,7 @@ type lasting struct {
 const lastingUser = "user@example.org"
 
 // newLasting starts one before a mirror. All its lives have the same ports.
-func newLasting(t *testing.T) *lasting {
+func newLasting(t *testing.T, more string) *lasting {
 	t.Helper()
 	p := prepare(t, setup{server: "relay_process = true\n"})
 	m := newMirror(t, p.cert, p.key)
@@ -40,7 +40,7 @@ func newLasting(t *testing.T) *lasting {
 	for strings.Contains(conf, `"127.0.0.1:0"`) {
 		conf = strings.Replace(conf, `"127.0.0.1:0"`, `"127.0.0.1:`+daemon.FreePort(t)+`"`, 1)
 	}
-	write(t, p.file, conf+m.backends(p.ca)+noLimits)
+	write(t, p.file, conf+m.backends(p.ca)+noLimits+more)
 	var accounts []account
 	for _, kind := range []string{"", "curl"} {
 		accounts = append(accounts, unchecked(kind+lastingUser, "plain"), unchecked("s"+kind+lastingUser, "secured"))

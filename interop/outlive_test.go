@@ -35,9 +35,12 @@ func TestSessionsOutliveUsherServe(t *testing.T) {
 	if *full {
 		c = household{goQuiet: 740, goBusy: 62, plain: 40, pythons: 40, openSSLs: 24, idling: 4, moving: 2, rounds: 20}
 	}
-	l := newLasting(t)
+	l := newLasting(t, "")
 	all := l.enter(c)
 	sleepers := []*client{l.enters(1), l.enters(3)}
+	for _, c := range sleepers {
+		_ = c.SetDeadline(time.Now().Add(longest))
+	}
 	total := c.goQuiet + c.goBusy + c.plain + 3*c.pythons + 2*c.openSSLs + 3*(c.idling+2*c.moving) + len(sleepers)
 	l.sessionsAre(total)
 	for i := range c.rounds {
@@ -154,7 +157,7 @@ func (l *lasting) endedOnce(want int) {
 // When it is the relay process that dies, its sessions are lost, and nothing else.
 func TestARelayProcessThatDiesIsReplaced(t *testing.T) {
 	t.Parallel()
-	l := newLasting(t)
+	l := newLasting(t, "")
 	lost := l.enters(0)
 	old := l.oldClient(t, "imap")
 	old.enter(lastingUser, "secret")
@@ -194,7 +197,7 @@ func TestARelayProcessThatDiesIsReplaced(t *testing.T) {
 // systemctl restart sends SIGTERM: sessions go on. usher stop is another matter.
 func TestSigtermLeavesSessionsToTheRelayProcess(t *testing.T) {
 	t.Parallel()
-	l := newLasting(t)
+	l := newLasting(t, "")
 	c := l.enters(1)
 	l.sessionsAre(1)
 	l.terminate()
@@ -214,7 +217,7 @@ func TestSigtermLeavesSessionsToTheRelayProcess(t *testing.T) {
 // killed when they leave, all at once: each has its line in the log, once or twice.
 func TestWhoIsLetInStaysWhenServeIsKilled(t *testing.T) {
 	t.Parallel()
-	l := newLasting(t)
+	l := newLasting(t, "")
 	var in []net.Conn
 	for range 3 {
 		in = append(in, l.rush(8)...)

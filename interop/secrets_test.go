@@ -75,7 +75,7 @@ func TestALogThatToldASecretWouldBeSeen(t *testing.T) {
 // in all of its memory.
 func TestSecretsAreNeverLoggedAndAreWipedBehindTheSession(t *testing.T) {
 	t.Parallel()
-	l := newLasting(t)
+	l := newLasting(t, "")
 	l.die()
 	l.debug = true
 	l.begin()
