@@ -225,11 +225,29 @@ func (a *Admission) blame(err error) error {
 	return err // what is no Refusal is Unavailable: it was not the client's doing
 }
 
+// Apart is implemented by an Engine whose sessions go on when this process is killed.
+type Apart interface {
+	Apart() bool
+}
+
+// answer sends the protocol's answer. With a relay apart it is the first thing that the
+// relay tells the client: then whoever has heard that he is in has a session that does not
+// end with us.
+func (a *Admission) answer() (unsent []byte, err error) {
+	if apart, ok := a.desk.Relay.(Apart); ok && apart.Apart() {
+		unsent, err = a.client.Conn.Unsent()
+	} else {
+		err = a.client.Conn.Flush()
+	}
+	return unsent, errors.Join(err, a.backend.Flush())
+}
+
 // Join sends the protocol's answer and gives both connections to the relay. The
 // Admission and the client's Conn must not be used afterwards.
 func (a *Admission) Join() error {
 	d, c, s := a.desk, a.client, a.session
-	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
+	unsent, err := a.answer()
+	if err != nil {
 		c.Record.End("gone before the session began: %v", err)
 		a.seat.Release()
 		d.Sessions.Remove(s.ID)
@@ -244,6 +262,7 @@ func (a *Admission) Join() error {
 		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),
 		Idle: d.Idle, Farewell: c.Protocol.Info().Farewell, Note: s.Note(),
 	}
+	pair.Server.Pending = append(unsent, pair.Server.Pending...)
 	d.Relay.Start(pair, d.ending())
 	return nil
 }
