@@ -39,7 +39,9 @@ func newSite(t *testing.T) *site {
 	must(t, os.WriteFile(s.greeter, []byte("#!/bin/sh\nprintf '* PREAUTH [CAPABILITY IMAP4rev1] in\\r\\n'\nread line\n"), 0o755))
 	if s.program == "" {
 		s.program = filepath.Join(dir, "usher")
-		if out, err := exec.Command("go", "build", "-o", s.program, "usher/cmd/usher").CombinedOutput(); err != nil {
+		build := exec.Command("go", "build", "-o", s.program, "usher/cmd/usher")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
+		if out, err := build.CombinedOutput(); err != nil {
 			t.Fatalf("build usher: %v\n%s", err, out)
 		}
 	}

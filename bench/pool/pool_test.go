@@ -28,7 +28,10 @@ import (
 	"usher/internal/demo"
 )
 
-var full = flag.Bool("full", false, "measure, and not only see that it works")
+var (
+	full  = flag.Bool("full", false, "measure, and not only see that it works")
+	built = flag.String("usher", "", "the program to measure; else one is built")
+)
 
 const (
 	atOnce = 4
@@ -128,8 +131,13 @@ func start(t *testing.T) *site {
 		uid = 62400
 	}
 	must(t, os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "home"), 0o700), os.Chown(filepath.Join(dir, "home"), uid, -1))
-	binary := filepath.Join(dir, "usher")
-	s.run(exec.Command("go", "build", "-o", binary, "usher/cmd/usher"))
+	binary := *built
+	if binary == "" {
+		binary = filepath.Join(dir, "usher")
+		build := exec.Command("go", "build", "-o", binary, "usher/cmd/usher")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make does
+		s.run(build)
+	}
 	s.run(exec.Command(binary, "pool", "init", dir))
 	for _, node := range []string{"front", "away"} {
 		s.run(exec.Command(binary, "pool", "add", node, dir))

@@ -5,6 +5,7 @@ package limit
 
 import (
 	"errors"
+	"hash/maphash"
 	"net/netip"
 	"strings"
 	"sync"
@@ -33,7 +34,8 @@ type Limits struct {
 	places   int // connections, logged in or not yet
 	leaving  int // … of which so many have been asked to make room
 	sessions int
-	count    map[key]int
+	seed     maphash.Seed     // of the keys
+	count    map[uint64]int32 // of sessions, by the keys of a Seat
 	crowds   crowds
 	rates    rates
 }
@@ -62,23 +64,31 @@ func (l *Limits) Network(addr netip.Addr) (network netip.Prefix, exempt bool) {
 	return l.bounds.Networks.of(addr)
 }
 
-// Session counts a session until release is called. Accounts that differ in
+// Session counts a session until its Seat is released. Accounts that differ in
 // case only share their limits: most backends do not tell them apart.
-func (l *Limits) Session(user string, addr netip.Addr) (release func(), err error) {
+func (l *Limits) Session(user string, addr netip.Addr) (Seat, error) {
 	return l.seat(user, addr, true)
 }
 
 // Adopt counts a session that was let in already, whatever the bounds say.
-func (l *Limits) Adopt(user string, addr netip.Addr) (release func()) {
-	release, _ = l.seat(user, addr, false)
-	return release
+func (l *Limits) Adopt(user string, addr netip.Addr) Seat {
+	s, _ := l.seat(user, addr, false)
+	return s
 }
 
-// key is under what sessions are counted: a user, a network, or both.
-type key struct {
-	user    string
-	network netip.Addr
+// A Seat is what a session takes until it is given back. It belongs to one who has it:
+// of two copies only one is released. The zero Seat is none.
+//
+// A session is counted under keys that are hashes: names would be ten times as long, and
+// nobody outside knows the seed by which two could be made to meet.
+type Seat struct {
+	limits        *Limits
+	user, network uint64
 }
+
+// keys are under what a session is counted: its user, its user from its network, and its
+// network.
+func (s Seat) keys() [3]uint64 { return [3]uint64{s.user, s.user ^ s.network, s.network} }
 
 // limitError is an ErrTooMany that says of what.
 type limitError struct{ what string }
@@ -86,43 +96,32 @@ type limitError struct{ what string }
 func (e limitError) Error() string { return "too many " + e.what }
 func (e limitError) Unwrap() error { return ErrTooMany }
 
-// A seat is what a session takes until it is given back. There is one for each
-// session, so that it holds no more than it must.
-type seat struct {
-	limits *Limits
-	key    key
-	given  bool // back; under the lock of limits
-}
-
-// keys are under what a session is counted.
-func (k key) keys() [3]key { return [3]key{{user: k.user}, k, {network: k.network}} }
-
 // seat counts a session under all its keys or under none.
-func (l *Limits) seat(user string, addr netip.Addr, bounded bool) (release func(), err error) {
+func (l *Limits) seat(user string, addr netip.Addr, bounded bool) (Seat, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.count == nil {
+		l.count, l.seed = map[uint64]int32{}, maphash.MakeSeed()
+	}
 	network, exempt := l.bounds.Networks.of(addr)
-	s := &seat{limits: l, key: key{strings.ToLower(user), network.Addr()}}
+	s := Seat{l, maphash.String(l.seed, strings.ToLower(user)), maphash.Comparable(l.seed, network.Addr())}
 	if bounded {
-		if err := l.full(s.key, exempt); err != nil {
-			return nil, err
+		if err := l.full(s, exempt); err != nil {
+			return Seat{}, err
 		}
 	}
-	if l.count == nil {
-		l.count = map[key]int{}
-	}
-	for _, k := range s.key.keys() {
+	for _, k := range s.keys() {
 		l.count[k]++
 	}
 	l.sessions++
-	return s.release, nil
+	return s, nil
 }
 
 // full tells of what there are too many already; exempt is the network.
-func (l *Limits) full(k key, exempt bool) error {
-	b, of := l.bounds, k.keys()
+func (l *Limits) full(s Seat, exempt bool) error {
+	b, of := l.bounds, s.keys()
 	for _, c := range []struct {
-		key    key
+		key    uint64
 		most   int
 		exempt bool
 		what   string
@@ -131,24 +130,24 @@ func (l *Limits) full(k key, exempt bool) error {
 		{of[1], b.SessionsPerUserAddress, exempt, "sessions of this user from this address"},
 		{of[2], b.SessionsPerAddress, exempt, "sessions from this address"},
 	} {
-		if c.most > 0 && !c.exempt && l.count[c.key] >= c.most {
+		if c.most > 0 && !c.exempt && int(l.count[c.key]) >= c.most {
 			return limitError{c.what}
 		}
 	}
 	return nil
 }
 
-// release gives the seat back, once.
-func (s *seat) release() {
+// Release gives the seat back, once.
+func (s *Seat) Release() {
 	l := s.limits
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if s.given {
+	if l == nil {
 		return
 	}
-	s.given = true
+	s.limits = nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.sessions--
-	for _, k := range s.key.keys() {
+	for _, k := range s.keys() {
 		if l.count[k]--; l.count[k] <= 0 {
 			delete(l.count, k)
 		}

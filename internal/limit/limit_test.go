@@ -51,7 +51,13 @@ func connect(l *limit.Limits, a netip.Addr) func() (func(), error) {
 }
 
 func session(l *limit.Limits, user string, a netip.Addr) func() (func(), error) {
-	return func() (func(), error) { return l.Session(user, a) }
+	return func() (func(), error) {
+		s, err := l.Session(user, a)
+		if err != nil {
+			return nil, err
+		}
+		return s.Release, nil
+	}
 }
 
 func TestConnectionsAreCountedByAddress(t *testing.T) {
@@ -150,9 +156,9 @@ func TestAnAdoptedSessionIsCountedButNeverRefused(t *testing.T) {
 	first := l.Adopt("ann", home)
 	second := l.Adopt("ann", home)
 	refused(t, "sessions of this user", session(l, "ann", home))
-	first()
+	first.Release()
 	refused(t, "sessions of this user", session(l, "ann", home))
-	second()
+	second.Release()
 	take(t, 1, session(l, "ann", home))
 }
 
@@ -168,8 +174,8 @@ func TestManyAtOnceAreCountedRight(t *testing.T) {
 	for range 50 {
 		wg.Go(func() {
 			for range 20 {
-				if release, err := l.Session("ann", home); err == nil {
-					release()
+				if seat, err := l.Session("ann", home); err == nil {
+					seat.Release()
 				}
 			}
 		})

@@ -270,11 +270,11 @@ func TestAMillionAddressesAreForgotten(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%100 == 0 {
-			release, err := l.Session("ann", addr)
+			seat, err := l.Session("ann", addr)
 			if err != nil {
 				t.Fatal(err)
 			}
-			release()
+			seat.Release()
 		}
 		p.Release()
 	}
@@ -294,8 +294,8 @@ func BenchmarkLogin(b *testing.B) {
 		addr := netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})
 		p, _ := l.Connect(addr, func() {})
 		p.Proven()
-		release, _ := l.Session("ann@example.org", addr)
+		seat, _ := l.Session("ann@example.org", addr)
 		p.Release()
-		release()
+		seat.Release()
 	}
 }

@@ -187,7 +187,7 @@ func TestAFloodOfRefusedClientsIsToldInBrief(t *testing.T) {
 		if !strings.Contains(h.log.String(), "others=100") {
 			t.Errorf("the log says %s", h.log.String())
 		}
-		leave()
+		leave.Release()
 		for _, v := range deaf {
 			_ = v.nc.Close()
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"sync"
 	"time"
 
 	"usher/internal/limit"
@@ -37,6 +38,10 @@ type Desk struct {
 	Idle         time.Duration // after login; 0: for ever
 	FailureDelay time.Duration // from the question to the answer, if it is no
 
+	expiries expiries
+	once     sync.Once // for end
+	end      func(relay.Stats)
+
 	pace   pace
 	loops  Brief // the log of logins that go round in a circle
 	doubts Brief // and of front ends that are not trusted
@@ -55,7 +60,7 @@ type Admission struct {
 	try     penalty.Try
 	told    *policy.Login // nil: the policy service has not been asked
 	who     sasl.Identity
-	release func() // gives the session's place back
+	seat    limit.Seat
 	stop    route.Stop
 	backend *wire.Conn
 	session *session.Session // of the stop that was asked last
@@ -65,12 +70,12 @@ type Admission struct {
 // answer and calls Join. On error it answers by ReasonOf, and the conversation
 // goes on; Admit has waited and logged.
 func (d *Desk) Admit(ctx context.Context, c *Client, mechanism string, x sasl.Exchange) (*Admission, error) {
-	a := &Admission{desk: d, client: c, release: func() {}}
+	a := &Admission{desk: d, client: c}
 	admitted := false
 	defer func() {
 		if !admitted { // also if something panicked
 			a.try.Void()
-			a.release()
+			a.seat.Release()
 			d.Sessions.Remove(c.ID)
 		}
 	}()
@@ -183,11 +188,11 @@ func (a *Admission) permit(ctx context.Context) error {
 	if err := a.pause(ctx); err != nil {
 		return because(Unavailable, err)
 	}
-	release, err := a.desk.Limits.Session(a.who.Account.Name, a.client.Remote.Addr())
+	seat, err := a.desk.Limits.Session(a.who.Account.Name, a.client.Remote.Addr())
 	if err != nil {
 		return because(TooMany, err)
 	}
-	a.release = release
+	a.seat = seat
 	a.client.Place.Proven()
 	return nil
 }
@@ -220,25 +225,45 @@ func (a *Admission) blame(err error) error {
 	return err // what is no Refusal is Unavailable: it was not the client's doing
 }
 
+// Apart is implemented by an Engine whose sessions go on when this process is killed.
+type Apart interface {
+	Apart() bool
+}
+
+// answer sends the protocol's answer. With a relay apart it is the first thing that the
+// relay tells the client: then whoever has heard that he is in has a session that does not
+// end with us.
+func (a *Admission) answer() (unsent []byte, err error) {
+	if apart, ok := a.desk.Relay.(Apart); ok && apart.Apart() {
+		unsent, err = a.client.Conn.Unsent()
+	} else {
+		err = a.client.Conn.Flush()
+	}
+	return unsent, errors.Join(err, a.backend.Flush())
+}
+
 // Join sends the protocol's answer and gives both connections to the relay. The
 // Admission and the client's Conn must not be used afterwards.
 func (a *Admission) Join() error {
 	d, c, s := a.desk, a.client, a.session
-	if err := errors.Join(c.Conn.Flush(), a.backend.Flush()); err != nil {
+	unsent, err := a.answer()
+	if err != nil {
 		c.Record.End("gone before the session began: %v", err)
-		a.release()
+		a.seat.Release()
 		d.Sessions.Remove(s.ID)
 		_ = a.backend.Close()
 		d.logSession(s, relay.Stats{Ended: relay.ClientFailed})
 		return err
 	}
 	a.noteAdmitted()
-	d.Sessions.Add(s)
+	s.Seat = a.seat
+	d.resume(s)
 	pair := relay.Pair{
 		ID: uint64(s.ID), Client: c.Conn.Detach(), Server: a.backend.Detach(),
 		Idle: d.Idle, Farewell: c.Protocol.Info().Farewell, Note: s.Note(),
 	}
-	d.Relay.Start(pair, d.ended(s, a.release))
+	pair.Server.Pending = append(unsent, pair.Server.Pending...)
+	d.Relay.Start(pair, d.ending())
 	return nil
 }
 
@@ -254,24 +279,40 @@ func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
 // Resume counts a session that goes on without us, and returns what is to be done when it
 // has ended.
 func (d *Desk) Resume(s *session.Session) (done func(relay.Stats)) {
-	release := d.Limits.Adopt(s.Account, s.Remote.Addr())
+	s.Seat = d.Limits.Adopt(s.Account, s.Remote.Addr())
 	if network, exempt := d.Limits.Network(s.Remote.Addr()); !exempt {
 		d.Penalties.Know(network, s.Account)
 	}
-	d.Sessions.Add(s)
-	return d.ended(s, release)
+	d.resume(s)
+	return d.ending()
 }
 
-// ended returns what is to be done when a session ends. The process to which it
-// has moved will log it.
-func (d *Desk) ended(s *session.Session, release func()) func(relay.Stats) {
-	forget := d.expire(s)
-	return func(st relay.Stats) {
-		forget()
-		release()
-		if st.Ended != relay.Moved {
-			d.logSession(s, st)
-		}
-		d.Sessions.Remove(s.ID)
+// resume enters a session, and has it end in time.
+func (d *Desk) resume(s *session.Session) {
+	d.Sessions.Add(s)
+	d.expiries.add(s.ID, s.Until, d.Relay)
+}
+
+// ending is ended. It is one for all sessions: each of its own would lie among the
+// garbage of logins for as long as the session lasts.
+func (d *Desk) ending() func(relay.Stats) {
+	d.once.Do(func() { d.end = d.ended })
+	return d.end
+}
+
+// ended is called when a session has ended, or has moved: then the process that has it
+// will log it.
+func (d *Desk) ended(st relay.Stats) {
+	id := session.ID(st.ID)
+	d.expiries.remove(id)
+	s := d.Sessions.Get(id)
+	if s == nil {
+		d.Log.Error("a session has ended that nobody knew", "id", id.String(), "why", string(st.Ended))
+		return
 	}
+	s.Seat.Release()
+	if st.Ended != relay.Moved {
+		d.logSession(s, st)
+	}
+	d.Sessions.Remove(id)
 }

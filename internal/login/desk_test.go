@@ -43,6 +43,29 @@ func TestALoginThatIsLetInIsRelayed(t *testing.T) {
 	s.roomLeft(t)
 }
 
+// The process may be killed at any time: a client that has heard that it is in would be
+// out if it were told before the other process knows of it.
+func TestWithARelayApartTheAnswerGoesAlongWithTheSession(t *testing.T) {
+	s := newStage()
+	s.engine.apart = true
+	s.peer.says = strings.NewReader("login\r\n")
+	s.backend.says = strings.NewReader("")
+	if _, err := s.client.Conn.ReadLine(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := s.admit(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = s.client.Conn.WriteLine("OK welcome")
+	if err := a.Join(); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(s.engine.started[0].Server.Pending); got != "OK welcome\r\n" || s.peer.heard.Len() > 0 {
+		t.Errorf("the relay is to say %q, and %q was said", got, &s.peer.heard)
+	}
+}
+
 func TestAClientThatIsGoneIsNotRelayed(t *testing.T) {
 	s := newStage()
 	a, err := s.admit(t)

@@ -12,29 +12,41 @@ import (
 // yet, or is on its way to another process, and may come back.
 const kickAgain = time.Second
 
-// expire ends a session when its time is over. forget is to be called when it has
-// ended: it waits for nothing.
-func (d *Desk) expire(s *session.Session) (forget func()) {
-	if s.Until.IsZero() {
-		return func() {}
+// expiries end sessions when what proved their clients does not hold any more.
+type expiries struct {
+	mu     sync.Mutex
+	timers map[session.ID]*time.Timer
+}
+
+// add has a session ended at a time; the zero time is none. remove is to be called when it
+// has ended.
+func (e *expiries) add(id session.ID, until time.Time, engine relay.Engine) {
+	if until.IsZero() {
+		return
 	}
-	var mu sync.Mutex
-	over := false
+	e.mu.Lock() // until the timer is there
+	defer e.mu.Unlock()
+	if e.timers == nil {
+		e.timers = map[session.ID]*time.Timer{}
+	}
 	var timer *time.Timer
-	mu.Lock() // until the timer is there
-	defer mu.Unlock()
-	timer = time.AfterFunc(time.Until(s.Until), func() {
-		ended := d.Relay.Kick(uint64(s.ID), relay.Expired)
-		mu.Lock()
-		defer mu.Unlock()
-		if !ended && !over {
+	timer = time.AfterFunc(time.Until(until), func() {
+		ended := engine.Kick(uint64(id), relay.Expired)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !ended && e.timers[id] == timer {
 			timer.Reset(kickAgain)
 		}
 	})
-	return func() {
-		mu.Lock()
-		defer mu.Unlock()
-		over = true
-		timer.Stop()
+	e.timers[id] = timer
+}
+
+// remove lets a session be. It waits for nothing.
+func (e *expiries) remove(id session.ID) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if t := e.timers[id]; t != nil {
+		t.Stop()
+		delete(e.timers, id)
 	}
 }

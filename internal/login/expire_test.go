@@ -36,9 +36,11 @@ func (a *absent) Kick(_ uint64, why relay.Ending) bool {
 func TestASessionEndsWhenItsTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &absent{}
-		d := &Desk{Relay: a}
-		defer d.expire(&session.Session{Until: time.Now().Add(time.Hour)})()
-		defer d.expire(&session.Session{})()
+		var e expiries
+		e.add(1, time.Now().Add(time.Hour), a)
+		e.add(2, time.Time{}, a)
+		defer e.remove(1)
+		defer e.remove(2)
 		time.Sleep(59 * time.Minute)
 		if len(a.tried()) > 0 {
 			t.Error("it ends too early")
@@ -54,16 +56,17 @@ func TestASessionEndsWhenItsTimeIsOver(t *testing.T) {
 func TestASessionThatIsInNoRelayIsEndedLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &absent{from: time.Now().Add(5500 * time.Millisecond)}
-		forget := (&Desk{Relay: a}).expire(&session.Session{Until: time.Now().Add(-time.Second)})
+		var e expiries
+		e.add(1, time.Now().Add(-time.Second), a)
 		time.Sleep(time.Hour)
 		if len(a.tried()) != 7 {
 			t.Errorf("it was tried %d times", len(a.tried()))
 		}
-		forget()
+		e.remove(1)
 		never := &absent{from: time.Now().Add(24 * time.Hour)}
-		forget = (&Desk{Relay: never}).expire(&session.Session{Until: time.Now()})
+		e.add(1, time.Now(), never)
 		time.Sleep(time.Millisecond)
-		forget()
+		e.remove(1)
 		time.Sleep(time.Hour)
 		if len(never.tried()) != 1 {
 			t.Errorf("after its end it was tried %d times", len(never.tried()))
@@ -81,8 +84,8 @@ func TestASessionEndsWhenItsTimeIsOverWhoeverServesThen(t *testing.T) {
 		}
 		a := &absent{}
 		d := &Desk{Relay: a, Limits: &limit.Limits{}, Sessions: &session.Registry{}}
-		forget := d.Resume(found)
-		defer func() { forget(relay.Stats{Ended: relay.Moved}) }()
+		ended := d.Resume(found)
+		defer func() { ended(relay.Stats{ID: 7, Ended: relay.Moved}) }()
 		time.Sleep(59 * time.Minute)
 		if len(a.tried()) > 0 {
 			t.Error("it ends too early")

@@ -80,8 +80,8 @@ func TestTheLogSaysThatAProgramHasEnded(t *testing.T) {
 // ending is an engine whose pairs end at once.
 type ending relay.Ending
 
-func (e ending) Start(_ relay.Pair, done func(relay.Stats)) {
-	done(relay.Stats{Ended: relay.Ending(e)})
+func (e ending) Start(p relay.Pair, done func(relay.Stats)) {
+	done(relay.Stats{ID: p.ID, Ended: relay.Ending(e)})
 }
 func (ending) Kick(uint64, relay.Ending) bool { return false }
 func (ending) Release(uint64) (relay.Pair, func(relay.Stats), bool) {

@@ -34,7 +34,7 @@ type siege struct {
 // away is a relay whose sessions end at once.
 type away struct{ *engine }
 
-func (away) Start(_ relay.Pair, done func(relay.Stats)) { done(relay.Stats{}) }
+func (away) Start(p relay.Pair, done func(relay.Stats)) { done(relay.Stats{ID: p.ID}) }
 
 func newSiege(p *penalty.Penalties) *siege {
 	s := &siege{}

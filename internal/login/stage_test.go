@@ -59,8 +59,11 @@ func (p *tape) Write(b []byte) (int, error) {
 type (
 	verify func(authn, password string) (sasl.Identity, error)
 	open   func(ctx context.Context, t route.Target, enter func(context.Context, *wire.Conn, route.Stop) error) (*wire.Conn, error)
-	engine struct{ started []relay.Pair }
-	proto  struct {
+	engine struct {
+		started []relay.Pair
+		apart   bool
+	}
+	proto struct {
 		enter func(login.Ticket) (login.Welcome, error)
 	}
 )
@@ -96,8 +99,9 @@ func (o open) Open(ctx context.Context, t route.Target, enter func(context.Conte
 
 func (e *engine) Start(p relay.Pair, done func(relay.Stats)) {
 	e.started = append(e.started, p)
-	done(relay.Stats{FromClient: 3, FromServer: 4, Ended: relay.ClientLeft})
+	done(relay.Stats{ID: p.ID, FromClient: 3, FromServer: 4, Ended: relay.ClientLeft})
 }
+func (e *engine) Apart() bool                    { return e != nil && e.apart }
 func (e *engine) Kick(uint64, relay.Ending) bool { return false }
 func (e *engine) Release(uint64) (relay.Pair, func(relay.Stats), bool) {
 	return relay.Pair{}, nil, false
@@ -189,10 +193,10 @@ func (s *stage) admit(t testing.TB) (*login.Admission, error) {
 // roomLeft tells whether a failed login has given its place back.
 func (s *stage) roomLeft(t testing.TB) {
 	t.Helper()
-	release, err := s.desk.Limits.Session("ann", s.client.Remote.Addr())
+	seat, err := s.desk.Limits.Session("ann", s.client.Remote.Addr())
 	if err != nil {
 		t.Errorf("a refused login keeps its place: %v", err)
 		return
 	}
-	release()
+	seat.Release()
 }

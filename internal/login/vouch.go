@@ -52,11 +52,11 @@ func (c *Client) Introduced(v pool.Voucher, node string) {
 // says; no source is asked, no guess is counted, and no policy service: all that has
 // been done there. It is served here or not at all: a login cannot go in a circle.
 func (d *Desk) Vouched(ctx context.Context, c *Client, who *account.Account) (*Admission, error) {
-	a := &Admission{desk: d, client: c, release: func() {}, who: sasl.Identity{Account: who, Proven: true}}
+	a := &Admission{desk: d, client: c, who: sasl.Identity{Account: who, Proven: true}}
 	admitted := false
 	defer func() {
 		if !admitted { // also if something panicked
-			a.release()
+			a.seat.Release()
 			d.Sessions.Remove(c.ID)
 		}
 	}()

@@ -38,6 +38,14 @@ func (o Options) level() slog.Level {
 	return slog.LevelInfo
 }
 
+// Settle waits until what was logged before has been brought to its place, or is lost. While
+// nobody takes lines there it waits for that.
+func Settle(log *slog.Logger) {
+	if h, ok := log.Handler().(*handler); ok {
+		h.queue.settle()
+	}
+}
+
 // Open returns a logger that writes to a place. To be called at the end, close
 // waits for lines that are on their way, for two seconds at most; what is logged
 // after it is lost.

@@ -30,6 +30,8 @@ type queue struct {
 	most    int64
 	bytes   atomic.Int64
 	missed  atomic.Uint64 // lines that were lost, and of which nobody was told
+	came    atomic.Uint64 // lines that were put
+	went    atomic.Uint64 // … and brought away, or lost
 
 	ctx       context.Context // ends when nothing is waited for any more
 	cancel    context.CancelFunc
@@ -60,8 +62,21 @@ func (q *queue) put(line []byte) {
 	select {
 	case q.waiting <- line:
 		q.bytes.Add(int64(len(line)))
+		q.came.Add(1)
 	default:
 		q.missed.Add(1)
+	}
+}
+
+// settle waits until what was put before is gone from here.
+func (q *queue) settle() {
+	const look = 5 * time.Millisecond
+	for want := q.came.Load(); q.went.Load() < want; {
+		select {
+		case <-q.done:
+			return
+		case <-time.After(look):
+		}
 	}
 }
 
@@ -112,6 +127,7 @@ func (q *queue) rest() {
 }
 
 func (q *queue) take(line []byte) {
+	defer q.went.Add(1)
 	q.bytes.Add(-int64(len(line)))
 	if !q.deliver(line) {
 		q.missed.Add(1)

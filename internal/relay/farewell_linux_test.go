@@ -24,7 +24,7 @@ func TestNoGoodbyeIsSaidWhileTheBackendHasMoreToSay(t *testing.T) {
 	}
 	l := e.loop(1)
 	l.tell(func() { // the loop hears nothing while it does this
-		pr := l.pairs[1]
+		pr := l.pair(1)
 		sraw.Write([]byte("* 1 FETCH (BODY[] {9}\r\n"))
 		for end := time.Now().Add(time.Second); !pr.legs[server].waiting() && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)

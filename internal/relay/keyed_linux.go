@@ -12,6 +12,7 @@ import (
 type keyed struct {
 	record.Conn
 	part []byte // a record that has come in part
+	slot int32  // in the loop
 	warm bool   // it is known to the loop's warmth
 }
 

@@ -26,7 +26,7 @@ func TestLastWordsThatWaitForASlowClientArrive(t *testing.T) {
 	e.Hurry()
 	l, filled := e.loop(1), 0
 	l.tell(func() { // as earlier bytes of the session would
-		fd := l.pairs[1].legs[client].fd
+		fd := l.pair(1).legs[client].fd
 		for {
 			n, err := unix.Write(int(fd), bytes.Repeat([]byte("."), 4096))
 			if err != nil {

@@ -27,6 +27,20 @@ type leg struct {
 	rights   bool  // descriptors may come with what it says: see readRights
 }
 
+// lodge gives a leg its place in a loop.
+func (g *leg) lodge(l *loop) {
+	if g.tls != nil {
+		socketOf(g.tls).engine = g
+	}
+	if g.keyed != nil {
+		slot, k := l.keyed.Add()
+		*k = *g.keyed
+		k.slot = slot
+		g.keyed.Wipe()
+		g.keyed = k
+	}
+}
+
 // backlog is what is due to a side and did not fit into its socket.
 type backlog struct {
 	bytes   []byte

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"usher/internal/slab"
 )
 
 const (
@@ -27,12 +29,12 @@ type loop struct {
 	stopped  bool
 	obeyed   int64 // when it was told something last
 	ended    chan struct{}
-	slots    []*pair // by the number that epoll gives back
-	free     []int32
-	freed    []int32 // to be free after this batch: events for them may be in it
-	raw      []byte  // lent to whom moves bytes, as clear is
-	clear    []byte  // longer by more than TLS may hold when it is handed over
-	sealed   []byte  // what goes out under TLS
+	pairs    slab.Slab[pair]  // by the number that epoll gives back
+	keyed    slab.Slab[keyed] // their sides under TLS 1.3
+	over     []*pair          // to leave their slots after this batch: events for them may be in it
+	raw      []byte           // lent to whom moves bytes, as clear is
+	clear    []byte           // longer by more than TLS may hold when it is handed over
+	sealed   []byte           // what goes out under TLS
 	warmth   warmth
 }
 
@@ -49,7 +51,7 @@ func newLoop(p patience) (*loop, error) {
 		_ = l.poller.file.Close()
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	l.wake, l.pairs = wake, map[uint64]*pair{}
+	l.wake, l.known = wake, map[uint64]int32{}
 	if err := unix.EpollCtl(l.poller.fd, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: -1}); err != nil {
 		_, _ = l.poller.file.Close(), unix.Close(wake)
 		return nil, os.NewSyscallError("epoll_ctl", err)
@@ -68,8 +70,7 @@ func (l *loop) run() {
 			l.handle(ev)
 		}
 		l.expire()
-		l.free = append(l.free, l.freed...)
-		l.freed = l.freed[:0]
+		l.sweep()
 	}
 }
 
@@ -78,7 +79,7 @@ func (l *loop) close() {
 	for _, do := range l.refuse() {
 		do()
 	}
-	for _, pr := range l.remaining() {
+	for _, pr := range l.pairs.All() {
 		pr.end(Shutdown)
 	}
 	l.pipes.close()
@@ -90,7 +91,7 @@ func (l *loop) handle(ev unix.EpollEvent) {
 		l.obey()
 		return
 	}
-	if pr := l.slots[ev.Fd]; pr != nil {
+	if pr := l.pairs.At(ev.Fd); pr != nil && !pr.over {
 		pr.ready(int(ev.Pad), ev.Events)
 	}
 }
@@ -105,15 +106,15 @@ func (l *loop) obey() {
 	}
 }
 
-// start begins to serve a pair.
-func (l *loop) start(pr *pair, p Pair) {
-	if n := len(l.free); n > 0 {
-		pr.slot, l.free = l.free[n-1], l.free[:n-1]
-	} else {
-		pr.slot = int32(len(l.slots))
-		l.slots = append(l.slots, nil)
+// start begins to serve a pair, for which it makes room among its kind.
+func (l *loop) start(came *pair, p Pair) {
+	slot, pr := l.pairs.Add()
+	*pr = *came
+	pr.slot = slot
+	l.place(pr.id, slot)
+	for side := range pr.legs {
+		pr.legs[side].lodge(l)
 	}
-	l.slots[pr.slot] = pr
 	pr.goOn(p)
 	l.watch(pr)
 	for side, pending := range [][]byte{p.Client.Pending, p.Server.Pending} {
@@ -140,15 +141,37 @@ func (pr *pair) goOn(p Pair) {
 	}
 }
 
-// forget takes a pair out.
+// forget takes a pair out. Its slot is free after this batch.
 func (l *loop) forget(pr *pair) {
-	l.leave(pr)
+	l.leave(pr.id, pr.slot)
 	if pr.slot < 0 {
 		return // never started
 	}
-	l.slots[pr.slot] = nil
 	l.wheel.remove(pr)
-	l.freed = append(l.freed, pr.slot)
+	l.over = append(l.over, pr)
+}
+
+// sweep frees the slots of pairs that are over.
+func (l *loop) sweep() {
+	for i, pr := range l.over {
+		for side := range pr.legs {
+			if k := pr.legs[side].keyed; k != nil {
+				l.keyed.Remove(k.slot)
+			}
+		}
+		l.pairs.Remove(pr.slot)
+		l.over[i] = nil
+	}
+	l.over = l.over[:0]
+}
+
+// pair returns a pair that has come and is not over.
+func (l *loop) pair(id uint64) *pair {
+	slot, _ := l.knows(id)
+	if pr := l.pairs.At(slot); pr != nil && pr.id == id && !pr.over {
+		return pr
+	}
+	return nil
 }
 
 // watch has a pair looked at when it may be idle.

@@ -1,8 +1,6 @@
 package relay
 
 import (
-	"maps"
-	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -12,9 +10,9 @@ import (
 type orders struct {
 	mu     sync.Mutex
 	told   []func()
-	pairs  map[uint64]*pair
-	wake   int  // eventfd
-	closed bool // the loop takes no more
+	known  map[uint64]int32 // the slots of the pairs; -1: it is on its way into the loop
+	wake   int              // eventfd
+	closed bool             // the loop takes no more
 }
 
 // tell has the loop do something, and returns false if it has ended. It may be
@@ -26,13 +24,13 @@ func (o *orders) tell(do func()) bool {
 }
 
 // enter makes a pair known, and has the loop do something with it.
-func (o *orders) enter(pr *pair, do func()) bool {
+func (o *orders) enter(id uint64, do func()) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.queue(do) {
 		return false
 	}
-	o.pairs[pr.id] = pr
+	o.known[id] = -1
 	return true
 }
 
@@ -46,19 +44,27 @@ func (o *orders) queue(do func()) bool {
 	return true
 }
 
-// pair returns a pair that was started and has not ended.
-func (o *orders) pair(id uint64) *pair {
+// knows tells whether a pair was started and has not ended.
+func (o *orders) knows(id uint64) (slot int32, yes bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.pairs[id]
+	slot, yes = o.known[id]
+	return slot, yes
+}
+
+// place notes the slot of a pair.
+func (o *orders) place(id uint64, slot int32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.known[id] = slot
 }
 
 // leave makes a pair unknown.
-func (o *orders) leave(pr *pair) {
+func (o *orders) leave(id uint64, slot int32) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.pairs[pr.id] == pr {
-		delete(o.pairs, pr.id)
+	if o.known[id] == slot {
+		delete(o.known, id)
 	}
 }
 
@@ -77,11 +83,4 @@ func (o *orders) refuse() (told []func()) {
 	defer o.mu.Unlock()
 	o.closed = true
 	return o.told
-}
-
-// remaining are the pairs that have not ended.
-func (o *orders) remaining() []*pair {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Collect(maps.Values(o.pairs))
 }

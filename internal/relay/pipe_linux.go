@@ -10,6 +10,7 @@ const (
 	pipeRoom = 1 << 20 // bytes of a pipe
 	lendable = 16      // pipes that a loop lends at once: slow readers hold theirs long
 	spare    = 2       // pipes that it keeps while nobody needs them
+	copies   = 1000    // pieces that are copied before another pipe is tried, where there are but small ones
 )
 
 // A pipe is where bytes pass from socket to socket without being copied into this
@@ -21,8 +22,9 @@ type pipe struct {
 
 // pipes are those of a loop.
 type pipes struct {
-	free []*pipe
-	lent int
+	free   []*pipe
+	lent   int
+	copies int // pieces until another pipe is tried
 }
 
 // lend returns an empty pipe, or nil if there shall be no more of them.
@@ -33,20 +35,33 @@ func (ps *pipes) lend() *pipe {
 	var p *pipe
 	if n := len(ps.free); n > 0 {
 		p, ps.free = ps.free[n-1], ps.free[:n-1]
-	} else if p = newPipe(); p == nil {
+	} else if p = ps.newPipe(); p == nil {
 		return nil
 	}
 	ps.lent++
 	return p
 }
 
-func newPipe() *pipe {
-	var fds [2]int
-	if unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
+// newPipe makes one, if it can have as much room as what is read at once. A user who has
+// many gets small ones (pipe(7), pipe-user-pages-soft), by which it would take longer.
+func (ps *pipes) newPipe() *pipe {
+	if ps.copies > 0 {
+		ps.copies--
 		return nil
 	}
-	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeRoom) // if not, it has less room
-	return &pipe{r: fds[0], w: fds[1]}
+	var fds [2]int
+	if unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK) != nil {
+		ps.copies = copies
+		return nil
+	}
+	p := &pipe{r: fds[0], w: fds[1]}
+	_, _ = unix.FcntlInt(uintptr(p.r), unix.F_SETPIPE_SZ, pipeRoom) // if not, it has less room
+	if room, err := unix.FcntlInt(uintptr(p.r), unix.F_GETPIPE_SZ, 0); err != nil || room < chunks {
+		p.close()
+		ps.copies = copies
+		return nil
+	}
+	return p
 }
 
 // giveBack ends a loan.

@@ -86,6 +86,7 @@ const (
 
 // Stats is what is known of a pair at its end.
 type Stats struct {
+	ID                     uint64    `json:"-"` // of the pair
 	FromClient, FromServer uint64    // bytes
 	Last                   time.Time // when a byte moved; if none did, when it began
 	Ended                  Ending
@@ -94,7 +95,7 @@ type Stats struct {
 // An Engine relays pairs. It is safe for concurrent use.
 type Engine interface {
 	// Start takes both legs over and returns at once. done is called once, when
-	// the pair has ended.
+	// the pair has ended. One func does for all pairs: it hears which one it was.
 	Start(p Pair, done func(Stats))
 	// Kick ends a pair for the given reason. It returns false if there is none.
 	Kick(id uint64, why Ending) bool

@@ -208,6 +208,7 @@ func (r *running) close() {
 
 func (r *running) stats() Stats {
 	return Stats{
+		ID:         r.given.ID,
 		FromClient: r.client.received.Load(),
 		FromServer: r.server.received.Load(),
 		Last:       time.Unix(0, r.last.Load()),

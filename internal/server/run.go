@@ -125,6 +125,7 @@ func (s *Server) disown() {
 
 // begin lets clients in.
 func (s *Server) begin(opened listeners) {
+	_ = thrift.WatchRarely() // else all costs more
 	s.measure()
 	s.log.Info("room", "connections", s.room, "descriptors", s.descriptors, "remedy", "for more raise LimitNOFILE in the unit, or ulimit -n")
 	s.setBounds()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"usher/internal/logs"
 	"usher/internal/relay"
 	"usher/internal/session"
 	"usher/internal/steward"
@@ -21,7 +22,7 @@ func stewardAt(h *house) string { return filepath.Join(string(h.cfg.Server.State
 func (s *Server) apart(h *house, own relay.Engine, call *steward.Call) relay.Engine {
 	t := steward.Terms{
 		Socket: stewardAt(h), Local: own, Build: s.Build,
-		Adopt: s.adoptSeated, Log: s.log, Early: call,
+		Adopt: s.adoptSeated, Log: s.log, Logged: func() { logs.Settle(s.log) }, Early: call,
 	}
 	var err error
 	if h.cfg.Server.RelayProcess {

@@ -170,7 +170,7 @@ func (s *Server) moveAll(next *handover.Successor) (n int, err error) {
 			n++
 			_, _ = pair.Client.Conn.Close(), pair.Server.Conn.Close()
 			pair.Wipe()
-			done(relay.Stats{Ended: relay.Moved})
+			done(relay.Stats{ID: pair.ID, Ended: relay.Moved})
 		} else {
 			s.relay.Start(pair, done)
 		}

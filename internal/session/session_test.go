@@ -2,7 +2,9 @@ package session_test
 
 import (
 	"net/netip"
+	"reflect"
 	"regexp"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -66,12 +68,12 @@ func TestWhoStandsBehindAConnectionIsKnownFromTheBeginning(t *testing.T) {
 	near, other := netip.MustParseAddrPort("10.0.0.1:43211"), netip.MustParseAddrPort("10.0.0.1:43212")
 	ann, bob := &session.Session{ID: 1, Account: "ann", Near: near}, &session.Session{ID: 2, Account: "bob", Near: near}
 	r.Expect(ann)
-	if got := r.Behind(near); len(got) != 1 || got[0] != ann || r.Len() != 0 || len(r.Behind(other)) != 0 {
+	if got := r.Behind(near); len(got) != 1 || *got[0] != *ann || r.Len() != 0 || len(r.Behind(other)) != 0 {
 		t.Errorf("a login on its way: %v; %d are logged in", got, r.Len())
 	}
 	r.Add(ann)
 	r.Expect(bob) // to another server: one port may serve for both
-	if got := r.Behind(near); len(got) != 2 || got[0] != bob || r.Len() != 1 {
+	if got := r.Behind(near); len(got) != 2 || *got[0] != *bob || r.Len() != 1 {
 		t.Errorf("a session and a login: %v", got)
 	}
 	r.Expect(&session.Session{ID: 2, Account: "bob", Near: other}) // its first server did not answer
@@ -82,6 +84,35 @@ func TestWhoStandsBehindAConnectionIsKnownFromTheBeginning(t *testing.T) {
 	r.Remove(bob.ID)
 	if len(r.Behind(other)) != 0 {
 		t.Error("a login that failed is left")
+	}
+}
+
+func TestTheRegistryGivesBackTheWholeSession(t *testing.T) {
+	var r session.Registry
+	now := time.Now()
+	for i, s := range []*session.Session{
+		{ID: 1},
+		{ID: 3, Account: strings.Repeat("x", 31)},
+		{ID: 4, Account: strings.Repeat("x", 32)},
+		{
+			ID: 2, Account: "ann@example.org", Protocol: "imap", Remote: netip.MustParseAddrPort("[fe80::1%eth0]:4711"),
+			Target: "east/192.0.2.7:143", TLS: "TLSv1.3", Since: now.Add(-24 * time.Hour), Until: now.Add(time.Hour),
+			Front: &session.Front{Addr: netip.MustParseAddrPort("10.0.0.1:5"), Node: "north", Ext: "abc"},
+			Near:  netip.MustParseAddrPort("192.0.2.1:50000"), Far: netip.MustParseAddrPort("192.0.2.7:143"),
+		},
+	} {
+		r.Add(s)
+		got := r.Get(s.ID)
+		if !got.Since.Equal(s.Since) || !got.Until.Equal(s.Until) {
+			t.Errorf("session %d is from %v to %v, want %v to %v", i, got.Since, got.Until, s.Since, s.Until)
+		}
+		got.Since, got.Until = s.Since, s.Until
+		if !reflect.DeepEqual(got, s) {
+			t.Errorf("it gives back %+v\nwant %+v", got, s)
+		}
+	}
+	if r.Get(9) != nil {
+		t.Error("it knows nobody's session")
 	}
 }
 

@@ -6,7 +6,7 @@
 // Read client_linux.go for the side that asks. The helper is two processes of the same
 // program: keeper_linux.go only starts the other one again if it dies; worker_linux.go
 // hears the requests, policy.go says which are permitted, home_linux.go and
-// make_linux.go find and make the user's home, start_linux.go and fork_linux.go start the program.
+// make_linux.go find and make the user's home, start_linux.go, errand_linux.go and fork_linux.go start the program.
 // privileges_linux.go says what the helper keeps of root's power. doc/security.md has
 // the threat model, and names the test that pins each promise.
 package spawn

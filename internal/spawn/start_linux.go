@@ -62,15 +62,25 @@ func (w *worker) begin(o order) (*child, error) {
 	return c, nil
 }
 
+// shedEvery is after how many births we look for memory that is new.
+const shedEvery = 64
+
 // deliver makes the child, whose end is not seen before it is known.
 func (w *worker) deliver(o order, write int, c *child) (says *os.File, err error) {
-	b, err := w.birthOf(o, write)
+	w.birth.Lock()
+	defer w.birth.Unlock()
+	if w.births%shedEvery == 0 {
+		_ = shed() // else it only takes longer
+	}
+	w.births++
+	e, err := w.errand(o, write)
 	if err != nil {
 		return nil, err
 	}
+	defer e.free()
 	w.bury.RLock()
 	defer w.bury.RUnlock()
-	if c.pid, says, err = bear(&b); err != nil {
+	if c.pid, says, err = bear(e); err != nil {
 		return nil, err
 	}
 	c.voice.pid = c.pid

@@ -57,6 +57,14 @@ func (e *endings) heard(before uint64) {
 	}
 }
 
+// until takes those out that come before a number.
+func (e *endings) until(next uint64) (some []ending) {
+	n := min(next-min(next, e.first), uint64(len(e.list)))
+	some = append(some, e.list[:n]...)
+	e.heard(next)
+	return some
+}
+
 // forget gives all away.
 func (e *endings) forget() (all []ending) {
 	all, e.list = e.list, nil

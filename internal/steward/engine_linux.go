@@ -21,7 +21,8 @@ type Terms struct {
 	Local   relay.Engine // for what cannot leave the process, and while there is no steward
 	Adopt   Adoption
 	Log     *slog.Logger
-	Early   *Call // nil: there is none
+	Logged  func() // waits until what was logged is where it belongs; nil: it is at once
+	Early   *Call  // nil: there is none
 }
 
 // A Call is a connection to a steward. The one that root makes is heard by a steward that
@@ -49,23 +50,28 @@ func (c *Call) Hang() {
 type Engine struct {
 	Terms
 
-	finding sync.Mutex // held while a steward is looked for
+	finding sync.Mutex // a steward is sought by one at a time
+	hearing sync.Mutex // of a session one thing is heard at a time, from whichever steward
 
 	mu    sync.Mutex
 	seats map[uint64]seat // sessions that stewards have
 	link  *link           // to the steward that new ones go to; nil: there is none
 	links map[*link]bool
-	leads bool // all sessions are ours
-	left  bool // they are to go on without us
-	over  bool
+	found int // so many stewards were, until now
+
+	sought []*link // whose sessions are to be looked for at the next that is found
+	leads  bool    // all sessions are ours
+	left   bool    // they are to go on without us
+	over   bool
 }
 
 var _ relay.Engine = (*Engine)(nil)
 
 // A seat is where a session is.
 type seat struct {
-	done func(relay.Stats)
-	at   *link
+	done   func(relay.Stats)
+	at     *link
+	missed *word // is to be said where it turns up: a kick
 }
 
 // Open finds the steward, or starts one. If that cannot be done now it is tried again for as
@@ -86,15 +92,15 @@ func Open(t Terms) (*Engine, error) {
 // answerTime is how long a steward may take to say who it is.
 const answerTime = 10 * time.Second
 
-// find goes to the steward, unless somebody has found it meanwhile, and starts one if there
+// find goes to the steward, unless somebody else has just done so, and starts one if there
 // is none and it may.
 func (e *Engine) find(start bool) error {
 	e.finding.Lock()
 	defer e.finding.Unlock()
 	e.mu.Lock()
-	there := e.link != nil
+	found := e.over || e.link != nil && !e.link.retired.Load()
 	e.mu.Unlock()
-	if there {
+	if found {
 		return nil
 	}
 	return e.search(start)
@@ -104,7 +110,7 @@ func (e *Engine) find(start bool) error {
 // come: then there is none.
 func (e *Engine) search(start bool) (err error) {
 	for wait := time.Millisecond; wait < time.Second; wait *= 2 {
-		if err = e.seek(start); !isOver(err) {
+		if err = e.attempt(start); !isOver(err) {
 			return err
 		}
 		time.Sleep(wait)
@@ -112,8 +118,8 @@ func (e *Engine) search(start bool) (err error) {
 	return err
 }
 
-// seek is one attempt to find it.
-func (e *Engine) seek(start bool) error {
+// attempt is one to find it.
+func (e *Engine) attempt(start bool) error {
 	nc, err := e.call()
 	how := "relay process found"
 	if err != nil && start && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)) {
@@ -129,19 +135,51 @@ func (e *Engine) seek(start bool) error {
 	if err != nil {
 		return err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.over {
-		go l.close()
+	if again, over := e.use(l); over || again != l {
+		l.close()
 		return nil
 	}
 	e.Log.Info(how, "pid", l.pid, "sessions", l.guests)
-	e.link, e.links[l] = l, true
-	if e.leads {
-		l.out.post(&word{kind: lead})
-	}
 	go l.hear()
 	return nil
+}
+
+// use has new sessions go to a steward, by the link that there is to it already, if there
+// is one: by a second one it would think that another usher had come.
+func (e *Engine) use(l *link) (used *link, over bool) {
+	e.mu.Lock()
+	if e.over {
+		e.mu.Unlock()
+		return nil, true
+	}
+	used = e.linkTo(l)
+	e.link, e.links[used] = used, true
+	words := []*word{}
+	if e.leads && used == l {
+		words = append(words, &word{kind: lead})
+	}
+	if len(e.sought) > 0 {
+		words = append(words, used.seeks(e.sought))
+		e.sought = nil
+	}
+	e.mu.Unlock()
+	for _, w := range words {
+		used.out.post(w)
+	}
+	return used, false
+}
+
+// linkTo is the link to the same steward that is there already, or the new one.
+func (e *Engine) linkTo(found *link) *link {
+	for l := range e.links {
+		if l.pid == found.pid && !l.parts() {
+			l.retired.Store(false) // who was to replace it did not live
+			return l
+		}
+	}
+	e.found++
+	found.nth = e.found
+	return found
 }
 
 // call goes to the steward.
@@ -189,14 +227,17 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	}
 	left := e.left
 	if !left {
-		e.seats[p.ID] = seat{done, l}
+		e.seats[p.ID] = seat{done: done, at: l}
 	}
 	e.mu.Unlock()
 	l.out.post(&word{kind: start, id: p.ID, text: p.Note, pair: p})
 	if left {
-		done(relay.Stats{Ended: relay.Moved})
+		done(relay.Stats{ID: p.ID, Ended: relay.Moved})
 	}
 }
+
+// Apart implements login.Apart.
+func (e *Engine) Apart() bool { return e.Program != "" }
 
 // fits tells whether a pair can be said in one word, with sockets.
 func fits(p *relay.Pair) bool {
@@ -269,18 +310,27 @@ func (e *Engine) Leave() {
 }
 
 // moved is when sessions are somebody else's: those at a link, or all.
-func (e *Engine) moved(l *link) {
+func (e *Engine) moved(l *link) { e.vacated(e.vacate(l), relay.Stats{Ended: relay.Moved}) }
+
+// vacate takes the sessions of a link, or all.
+func (e *Engine) vacate(l *link) map[uint64]seat {
 	e.mu.Lock()
-	var done []func(relay.Stats)
+	defer e.mu.Unlock()
+	left := map[uint64]seat{}
 	for id, s := range e.seats {
 		if l == nil || s.at == l {
-			done = append(done, s.done)
+			left[id] = s
 			delete(e.seats, id)
 		}
 	}
-	e.mu.Unlock()
-	for _, d := range done {
-		d(relay.Stats{Ended: relay.Moved})
+	return left
+}
+
+// vacated says of sessions that they have ended.
+func (e *Engine) vacated(seats map[uint64]seat, st relay.Stats) {
+	for id, s := range seats {
+		st.ID = id
+		s.done(st)
 	}
 }
 
@@ -307,6 +357,17 @@ func (e *Engine) Close() {
 // Replace has a new steward take over from the present one. Sessions that are at rest move
 // at once, others when they come to rest. If it does not come up, the present one goes on.
 func (e *Engine) Replace() error {
+	err := e.replace()
+	if errors.Is(err, errBusy) { // the usher before us has had it replaced: now we know by whom
+		err = e.replace()
+	}
+	if err != nil {
+		return fmt.Errorf("replace the relay process: %w", err)
+	}
+	return nil
+}
+
+func (e *Engine) replace() error {
 	e.mu.Lock()
 	old := e.link
 	e.mu.Unlock()
@@ -315,26 +376,24 @@ func (e *Engine) Replace() error {
 	}
 	end, err := launchHeir(e.Program)
 	if err != nil {
-		return fmt.Errorf("replace the relay process: %w", err)
+		return err
 	}
-	old.retired.Store(true)
+	old.expects()
 	old.out.post(&word{kind: retire, fds: []int{end}})
-	if !old.retires() {
-		old.retired.Store(false)
-		return errors.New("replace the relay process: it does not let itself be replaced now")
+	refused := old.retires()
+	if errors.Is(refused, errBusy) {
+		old.retired.Store(true)
+	} else if refused != nil {
+		return refused
 	}
-	e.finding.Lock()
-	err = e.search(false)
-	e.finding.Unlock()
-	if err != nil {
-		return fmt.Errorf("replace the relay process: %w", err)
+	if err := errors.Join(e.find(false), refused); err != nil {
+		return err
 	}
 	e.mu.Lock()
 	now := e.link
 	e.mu.Unlock()
 	if now == nil || now.pid == old.pid {
-		old.retired.Store(false)
-		return errors.New("replace the relay process: the new one has ended, see its last lines in the log; the old one goes on")
+		return errors.New("the new one has ended, see its last lines in the log; the old one goes on")
 	}
 	e.Log.Info("relay process replaced", "pid", now.pid, "before", old.pid)
 	return nil

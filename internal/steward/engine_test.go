@@ -48,7 +48,10 @@ func newPlaceFor(t testing.TB) *place {
 }
 
 // usher is an engine, as a new process has it.
-func (p *place) usher(adopt steward.Adoption) *steward.Engine {
+func (p *place) usher(adopt steward.Adoption) *steward.Engine { return p.usherLogging(adopt, nil) }
+
+// usherLogging has a log that takes time.
+func (p *place) usherLogging(adopt steward.Adoption, logged func()) *steward.Engine {
 	p.t.Helper()
 	program, err := os.Executable()
 	if err != nil {
@@ -60,7 +63,7 @@ func (p *place) usher(adopt steward.Adoption) *steward.Engine {
 	}
 	e, err := steward.Open(steward.Terms{
 		Socket: p.socket, Program: program, Local: local, Adopt: adopt,
-		Log: slog.New(slog.NewTextHandler(p.log, nil)),
+		Log: slog.New(slog.NewTextHandler(p.log, nil)), Logged: logged,
 	})
 	if err != nil {
 		p.t.Fatal(err)

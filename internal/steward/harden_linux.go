@@ -10,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"usher/internal/thrift"
 )
 
 // harden gives up what a steward does not need: everything but the descriptors that it
@@ -22,7 +24,7 @@ func harden() error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return fmt.Errorf("not dumpable: %w", err)
 	}
-	for _, p := range []func() error{rare, noNewPrivileges, noCapabilities, noFiles, nothingNew} {
+	for _, p := range []func() error{thrift.WatchRarely, noNewPrivileges, noCapabilities, noFiles, nothingNew} {
 		err := p()
 		switch {
 		case errors.Is(err, syscall.EPERM):
@@ -61,12 +63,6 @@ func all(trap, a, b uintptr) error {
 		return errno
 	}
 	return nil
-}
-
-// rare has Go's watchdog thread look around once in a millisecond, not 50 times, while
-// anything goes on.
-func rare() error {
-	return all(unix.SYS_PRCTL, unix.PR_SET_TIMERSLACK, uintptr(time.Millisecond))
 }
 
 func noNewPrivileges() error {

@@ -20,6 +20,7 @@ type heir struct {
 	// Under the steward's mu:
 	moving map[uint64]mover // were sent, and not answered
 	missed map[uint64]*word // are to be kicked there when they are answered
+	passed bool             // it has been replaced itself
 	mute   bool             // nobody knows what it has: nothing is sent any more
 }
 
@@ -66,7 +67,7 @@ func (s *Steward) retire(fd int) bool {
 	_ = s.ln.SetDeadline(time.Unix(1, 0)) // who comes from now on is the successor's
 	s.coming.Wait()
 	h := &heir{in: newInbox(nc), moving: map[uint64]mover{}, missed: map[uint64]*word{}}
-	if h.out, err = newOutbox(nc, func(*word) {}); err != nil {
+	if h.out, err = newOutbox(nc, func(w *word) { go s.unheard(w) }); err != nil {
 		_ = nc.Close()
 		_ = unix.Close(own)
 		s.accept()
@@ -74,12 +75,33 @@ func (s *Steward) retire(fd int) bool {
 	}
 	s.mu.Lock()
 	s.heir = h
+	s.pass(1)
 	s.mu.Unlock()
 	h.out.post(&word{kind: heritage, n: format, fds: []int{own}})
 	over := make(chan struct{})
 	go s.hearHeir(h, over)
 	go s.moveAll(h, over)
 	return true
+}
+
+// pass tells the steward before this one whether ushers come to another than this one.
+func (s *Steward) pass(n uint64) {
+	if s.before != nil {
+		s.before.post(&word{kind: passed, n: n})
+	}
+}
+
+// unheard takes back what the successor did not live to hear: how a session has ended.
+func (s *Steward) unheard(w *word) {
+	if w.kind != ended {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ends.add(ending{id: w.id, stats: w.stats, note: string(w.text)})
+	if s.heir == nil { // else it is about to be gone
+		s.tellEnds()
+	}
 }
 
 // socket is another descriptor of the socket that ushers come to. By way of os.File it
@@ -154,20 +176,17 @@ func (s *Steward) move(h *heir, id uint64) bool {
 		}
 		time.Sleep(time.Millisecond)
 	}
+	s.mu.Lock() // a kick comes before it or behind it
+	defer s.mu.Unlock()
+	if s.heir != h || h.mute {
+		return false
+	}
 	p, done, ok := s.engine.Release(id)
 	if !ok {
 		return true
 	}
-	s.mu.Lock()
-	if s.heir != h || h.mute {
-		s.mu.Unlock()
-		s.engine.Start(p, done)
-		return false
-	}
 	h.moving[id] = mover{p, done}
-	note := s.guests[id].note
-	s.mu.Unlock()
-	h.out.post(&word{kind: moving, id: id, text: []byte(note), pair: p})
+	h.out.post(&word{kind: moving, id: id, text: []byte(s.guests[id].note), pair: p})
 	return true
 }
 
@@ -188,7 +207,13 @@ func (s *Steward) hearHeir(h *heir, over chan struct{}) {
 			case adopted:
 				s.arrived(h, w.id)
 			case kept:
+				s.mu.Lock()
 				s.stays(h, w.id)
+				s.mu.Unlock()
+			case passed:
+				s.mu.Lock()
+				h.passed = w.n == 1
+				s.mu.Unlock()
 			default:
 				w.drop()
 			}
@@ -196,63 +221,58 @@ func (s *Steward) hearHeir(h *heir, over chan struct{}) {
 	}
 	h.out.stop()
 	s.mu.Lock()
-	left, all := h.moving, isOver(err)
-	h.moving, h.mute = map[uint64]mover{}, true
-	if all {
-		s.heir = nil
-	}
-	ends := s.over
-	s.mu.Unlock()
-	switch {
-	case ends:
+	defer s.mu.Unlock()
+	switch all := isOver(err); {
+	case s.over:
 	case all:
-		s.goOn(h, left)
+		s.goOn(h)
 	default:
-		s.giveUpOn(left)
+		s.giveUpOn(h)
 	}
 }
 
-// goOn goes on with what the heir has not taken.
-func (s *Steward) goOn(h *heir, left map[uint64]mover) {
-	for _, m := range left {
-		s.engine.Start(m.pair, m.done)
+// goOn goes on with what the heir has not taken. It is called with mu held, as stays and
+// giveUpOn are.
+func (s *Steward) goOn(h *heir) {
+	for id := range h.moving {
+		s.stays(h, id)
 	}
-	for id, w := range h.missed {
+	s.heir = nil
+	s.pass(0)
+	if !h.passed { // else who comes to the socket is another's, who lives
+		s.accept()
+	}
+	s.tellEnds()
+	s.leave()
+}
+
+// stays goes on with a session that could not move.
+func (s *Steward) stays(h *heir, id uint64) {
+	m, ok := h.moving[id]
+	if !ok {
+		return
+	}
+	delete(h.moving, id)
+	s.engine.Start(m.pair, m.done)
+	if w := h.missed[id]; w != nil {
+		delete(h.missed, id)
 		s.engine.Kick(id, relay.Ending(w.text))
 	}
-	s.accept()
 }
 
 // giveUpOn ends sessions that the heir may have, as it cannot be understood. It lives: who
 // comes is its own.
-func (s *Steward) giveUpOn(left map[uint64]mover) {
-	for _, m := range left {
+func (s *Steward) giveUpOn(h *heir) {
+	left := h.moving
+	h.moving, h.mute = map[uint64]mover{}, true
+	for id, m := range left {
 		_, _ = m.pair.Client.Conn.Close(), m.pair.Server.Conn.Close()
 		m.pair.Wipe()
 		st := m.pair.Before
-		st.Ended = relay.Lost
-		m.done(st)
+		st.ID, st.Ended = id, relay.Lost
+		go m.done(st) // it needs mu
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.leave()
-}
-
-// stays is when the heir cannot take a session: it has no descriptors left.
-func (s *Steward) stays(h *heir, id uint64) {
-	s.mu.Lock()
-	m, ok := h.moving[id]
-	w := h.missed[id]
-	delete(h.moving, id)
-	delete(h.missed, id)
-	s.mu.Unlock()
-	if !ok {
-		return
-	}
-	s.engine.Start(m.pair, m.done)
-	if w != nil {
-		s.engine.Kick(id, relay.Ending(w.text))
-	}
 }
 
 // arrived is when the heir has a session.
@@ -300,6 +320,7 @@ func Succeed(nc *net.UnixConn, build string) (*Steward, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.before = out
 	go s.inherit(in, out, words[1:])
 	return s, nil
 }
@@ -325,19 +346,53 @@ func (s *Steward) inherit(in *inbox, out *outbox, words []word) {
 		var err error
 		if words, err = in.next(); err != nil {
 			out.close()
+			s.alone()
 			return
 		}
 	}
 }
 
-// adopt takes one session. The answer is on its way before the first byte moves, see
-// hearHeir; if there is nobody left to hear it the session is ours alone.
+// An arrival is a session that has come from the steward before this one, and is not
+// relayed here yet.
+type arrival struct {
+	id   uint64
+	kick *word // for it
+}
+
+// adopt takes a session over. It is a guest before the other steward, to whom it is one
+// until it hears of that, may be gone. The answer is on its way before the first byte moves,
+// see hearHeir; if there is nobody left to hear it the session is ours alone.
 func (s *Steward) adopt(w *word, out *outbox) {
 	if w.fds[0] < 0 { // there was no descriptor left for it
 		out.post(&word{kind: kept, id: w.id})
 		return
 	}
+	s.mu.Lock()
+	a := &arrival{id: w.id}
+	s.arrival, s.guests[w.id] = a, guest{note: string(w.text)}
+	s.mu.Unlock()
 	out.post(&word{kind: adopted, id: w.id})
 	out.drain(0)
 	s.take(w.arrived(), nil)
+	s.mu.Lock()
+	s.arrival = nil
+	if a.kick != nil {
+		s.engine.Kick(w.id, relay.Ending(a.kick.text))
+	}
+	s.mu.Unlock()
+}
+
+// alone is when the steward before this one is gone.
+func (s *Steward) alone() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = nil
+	switch {
+	case s.heir != nil || len(s.guests) > 0 || len(s.visits) > 0:
+		s.leave()
+	case s.ends.none():
+		s.waits.Reset(waitFirst) // an usher is on its way
+	default:
+		s.waits.Reset(waitTold)
+	}
 }

@@ -20,17 +20,20 @@ type Steward struct {
 
 	engine *relay.Epoll
 	ln     *net.UnixListener
+	done   func(relay.Stats) // ended, once for all sessions
 
-	mu     sync.Mutex
-	guests map[uint64]guest
-	visits map[*visit]bool
-	leader *visit // nil: nobody
-	ends   endings
-	heir   *heir // nil: we have not been replaced
-	coming sync.WaitGroup
-	empty  chan struct{} // closed when nobody is here, and nobody can come any more
-	over   bool
-	waits  *time.Timer // for an usher, while there is none
+	mu      sync.Mutex
+	guests  map[uint64]guest
+	visits  map[*visit]bool
+	leader  *visit // nil: nobody
+	ends    endings
+	heir    *heir    // nil: we have not been replaced
+	arrival *arrival // the session that is arriving
+	before  *outbox  // to the steward that we replace, as long as it has sessions; nil: there is none
+	coming  sync.WaitGroup
+	empty   chan struct{} // closed when nobody is here, and nobody can come any more
+	over    bool
+	waits   *time.Timer // for an usher, while there is none
 }
 
 // A guest is a session.
@@ -52,6 +55,7 @@ func New(ln *net.UnixListener, build string) (*Steward, error) {
 		return nil, err
 	}
 	s := &Steward{Build: build, engine: e, ln: ln, guests: map[uint64]guest{}, visits: map[*visit]bool{}, empty: make(chan struct{})}
+	s.done = s.ended
 	s.waits = time.AfterFunc(waitFirst, s.giveUp)
 	return s, nil
 }
@@ -60,7 +64,7 @@ func New(ln *net.UnixListener, build string) (*Steward, error) {
 func (s *Steward) giveUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.over && len(s.guests) == 0 && len(s.visits) == 0 && s.heir == nil {
+	if !s.over && len(s.guests) == 0 && len(s.visits) == 0 && s.heir == nil && s.before == nil {
 		s.finish()
 	}
 }
@@ -141,15 +145,14 @@ func (s *Steward) take(p relay.Pair, from *visit) {
 	id, note := p.ID, string(p.Note)
 	p.Note = nil
 	s.mu.Lock()
+	defer s.mu.Unlock() // until it is told, so that nobody hears of its end first, and who hears of it can kick it
 	s.guests[id] = guest{note, from}
-	leader := s.leader
-	s.mu.Unlock()
-	s.engine.Start(p, func(st relay.Stats) { s.ended(id, st) })
-	if from == leader {
+	s.engine.Start(p, s.done)
+	if from == s.leader {
 		return
 	}
-	if leader != nil {
-		leader.out.post(&word{kind: have, id: id, text: []byte(note)})
+	if s.leader != nil {
+		s.leader.out.post(&word{kind: have, id: id, text: []byte(note)})
 	}
 	if from != nil {
 		from.out.post(&word{kind: gone, id: id})
@@ -157,15 +160,15 @@ func (s *Steward) take(p relay.Pair, from *visit) {
 }
 
 // ended is when a session has.
-func (s *Steward) ended(id uint64, st relay.Stats) {
+func (s *Steward) ended(st relay.Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g, ok := s.guests[id]
+	g, ok := s.guests[st.ID]
 	if !ok {
 		return
 	}
-	delete(s.guests, id)
-	s.ends.add(ending{id: id, stats: st, note: g.note})
+	delete(s.guests, st.ID)
+	s.ends.add(ending{id: st.ID, stats: st, note: g.note})
 	s.tellEnds()
 	s.leave()
 }
@@ -185,7 +188,7 @@ func (s *Steward) tellEnds() {
 // leave ends the steward when there is nothing left to do for it.
 func (s *Steward) leave() {
 	switch {
-	case s.over || len(s.guests) > 0:
+	case s.over || len(s.guests) > 0 || s.before != nil: // what is left there comes by here
 	case s.heir != nil && s.heir.quiet() && (s.ends.none() || s.heir.mute && len(s.visits) == 0):
 		for v := range s.visits {
 			v.out.post(&word{kind: leaving})

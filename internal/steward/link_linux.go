@@ -3,6 +3,7 @@ package steward
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,7 @@ type link struct {
 	pid     uint64
 	build   string
 	guests  uint64        // that it had when we came
+	nth     int           // of those that were found: sessions move to later ones
 	last    atomic.Uint64 // ending that was heard, and the steward was not told so; 0: none
 	retired atomic.Bool   // another takes over from it
 
@@ -26,7 +28,7 @@ type link struct {
 	asked   map[uint64]chan word // for release
 	closed  bool
 	lists   uint64  // were asked for
-	after   []*link // whose sessions are lost that are not here when all are listed
+	after   []*link // whose sessions are sought here, by the list of that number
 	leaving bool
 	told    chan struct{} // all sessions were
 	gone    chan struct{} // closed at the end
@@ -56,10 +58,17 @@ func newLink(e *Engine, nc *net.UnixConn) (*link, error) {
 
 // back takes what could not be sent: new sessions go to another steward, or stay here.
 func (l *link) back(w *word) {
-	if w.kind != start {
+	switch w.kind {
+	case start:
+		l.startElsewhere(w)
+	case kick:
+		l.e.kickLater(l, w)
+	default:
 		w.drop()
-		return
 	}
+}
+
+func (l *link) startElsewhere(w *word) {
 	done, ok := l.e.take(w.id)
 	if !ok { // it was said to have moved, but never did
 		if l.e.Adopt == nil {
@@ -81,9 +90,6 @@ func (l *link) hear() {
 		}
 		for i := range words {
 			l.obey(&words[i])
-			if words[i].kind == ended {
-				l.ends(words[i].n)
-			}
 		}
 	}
 	l.close()
@@ -91,14 +97,29 @@ func (l *link) hear() {
 	l.e.parted(l)
 }
 
-// logged is after how long the line of a session that has ended is sure to be written: the
-// log waits in a queue. Who is killed before has the steward tell it again.
-const logged = 50 * time.Millisecond
+// together is how long an ending waits for others, so that the steward hears of all of them at
+// once that they are in the log. Who is killed before has it tell them again.
+const together = 50 * time.Millisecond
 
-// ends has the steward forget the endings up to a number, in a while.
+// ends has the steward forget the endings up to a number, when they are in the log.
 func (l *link) ends(n uint64) {
 	if l.last.Swap(n) == 0 {
-		time.AfterFunc(logged, func() { l.out.post(&word{kind: heard, n: l.last.Swap(0)}) })
+		time.AfterFunc(together, l.confirm)
+	}
+}
+
+// confirm says that what was heard until now is in the log: not before it is there.
+func (l *link) confirm() {
+	n := l.last.Load()
+	if n == 0 {
+		return
+	}
+	if l.e.Logged != nil {
+		l.e.Logged()
+	}
+	l.out.post(&word{kind: heard, n: n})
+	if !l.last.CompareAndSwap(n, 0) { // others have ended meanwhile
+		time.AfterFunc(together, l.confirm)
 	}
 }
 
@@ -108,26 +129,17 @@ func (l *link) obey(w *word) {
 	case have:
 		l.has(w)
 	case ended:
-		done, ok := e.take(w.id)
-		if !ok && e.Adopt != nil && !e.leaves() {
-			done = e.Adopt(w.id, w.text)
-		}
-		if done != nil {
-			done(w.stats)
-		}
+		l.ended(w)
 	case gone:
 		if done, ok := e.take(w.id); ok {
-			done(relay.Stats{Ended: relay.Moved})
+			done(relay.Stats{ID: w.id, Ended: relay.Moved})
 		}
 	case superseded:
-		e.mu.Lock()
-		e.leads = false
-		e.mu.Unlock()
-		e.moved(nil)
+		l.superseded()
 	case forgotten:
 		e.Log.Error("sessions have ended of which nobody was told: too many did while no usher ran", "sessions", w.n)
 	case listed:
-		l.lose(w.n)
+		e.seek(l, l.sought(w.n))
 		select {
 		case l.told <- struct{}{}:
 		default:
@@ -135,6 +147,9 @@ func (l *link) obey(w *word) {
 	case released, kept:
 		l.answer(w)
 	case retiring:
+		if w.n == 1 { // however late it says so
+			l.retired.Store(true)
+		}
 		select {
 		case l.yielded <- w.n == 1:
 		default:
@@ -143,6 +158,41 @@ func (l *link) obey(w *word) {
 		l.part()
 	default:
 		w.drop()
+	}
+}
+
+// ended is when the steward says that a session has.
+func (l *link) ended(w *word) {
+	e := l.e
+	e.hearing.Lock()
+	defer e.hearing.Unlock()
+	done, ok := e.take(w.id)
+	switch {
+	case ok:
+	case e.leaves():
+		return // it is for who comes after us to log
+	case e.Adopt != nil:
+		done = e.Adopt(w.id, w.text)
+	}
+	if done != nil {
+		w.stats.ID = w.id
+		done(w.stats)
+	}
+	l.ends(w.n)
+}
+
+// superseded is when another usher leads at the steward: all is its now, but for what
+// others have than the one that we went on to.
+func (l *link) superseded() {
+	e := l.e
+	e.mu.Lock()
+	all := e.link == l
+	e.leads = e.leads && !all
+	e.mu.Unlock()
+	if all {
+		e.moved(nil)
+	} else {
+		e.moved(l)
 	}
 }
 
@@ -156,14 +206,20 @@ func (e *Engine) leaves() bool {
 // another, or a new one.
 func (l *link) has(w *word) {
 	e := l.e
+	e.hearing.Lock()
+	defer e.hearing.Unlock()
 	e.mu.Lock()
 	if e.left {
 		e.mu.Unlock()
 		return
 	}
 	if s, ok := e.seats[w.id]; ok {
-		e.seats[w.id] = seat{s.done, l}
+		missed := s.missed
+		e.seats[w.id] = seat{done: s.done, at: l}
 		e.mu.Unlock()
+		if missed != nil {
+			l.out.post(missed)
+		}
 		return
 	}
 	leads := e.leads
@@ -173,8 +229,24 @@ func (l *link) has(w *word) {
 	}
 	done := e.Adopt(w.id, w.text)
 	e.mu.Lock()
-	e.seats[w.id] = seat{done, l}
+	e.seats[w.id] = seat{done: done, at: l}
 	e.mu.Unlock()
+}
+
+// kickLater is when a steward was gone before it heard whom it should kick: who has the
+// session by now says so soon, or has done so.
+func (e *Engine) kickLater(from *link, w *word) {
+	e.mu.Lock()
+	s, ok := e.seats[w.id]
+	if ok && s.at == from {
+		s.missed = w
+		e.seats[w.id] = s
+		ok = false
+	}
+	e.mu.Unlock()
+	if ok {
+		s.at.out.post(w)
+	}
 }
 
 // release asks for a session.
@@ -211,13 +283,29 @@ func (l *link) answer(w *word) {
 	c <- *w
 }
 
+// errBusy is when a steward cannot be replaced, mostly because it has been already.
+var errBusy = errors.New("it does not let itself be replaced now")
+
+// expects forgets an answer to retire that came too late.
+func (l *link) expects() {
+	select {
+	case <-l.yielded:
+	default:
+	}
+}
+
 // retires waits until the steward has left the socket to its successor.
-func (l *link) retires() bool {
+func (l *link) retires() error {
 	select {
 	case ok := <-l.yielded:
-		return ok
+		if !ok {
+			return errBusy
+		}
+		return nil
+	case <-l.gone:
+		return errors.New("it has ended")
 	case <-time.After(answerTime):
-		return false
+		return errors.New("it does not answer")
 	}
 }
 
@@ -231,23 +319,35 @@ func (l *link) part() {
 	if again {
 		return
 	}
-	e := l.e
-	e.mu.Lock()
-	find := e.link == l && !e.over
-	if find {
-		e.link = nil
-	}
-	e.mu.Unlock()
 	go func() { // hear goes on meanwhile
-		if find {
-			if err := e.find(false); err != nil {
-				e.Log.Error("the relay process was replaced, and the new one cannot be found", "err", err)
-				go e.again(e.Program != "")
-			}
-		}
+		l.e.goOn(l)
+		l.confirm()
 		l.out.drain(0)
 		l.close()
 	}()
+}
+
+// parts tells whether the link is about to end.
+func (l *link) parts() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leaving || l.closed
+}
+
+// goOn finds the successor of a steward, to which new sessions go until then: it passes
+// them on.
+func (e *Engine) goOn(from *link) {
+	err := e.find(false)
+	e.mu.Lock()
+	stays := e.link == from
+	if stays {
+		e.link = nil
+	}
+	e.mu.Unlock()
+	if stays {
+		e.Log.Error("the relay process was replaced, and the new one cannot be found", "err", err)
+		go e.again(e.Program != "")
+	}
 }
 
 // close ends the link.
@@ -274,57 +374,87 @@ func (e *Engine) parted(l *link) {
 	if missing {
 		e.link = nil
 	}
-	heir, leads := e.link, e.leads
+	leads := e.leads
 	e.mu.Unlock()
-	if heir != nil && l.retired.Load() {
-		heir.mu.Lock()
-		heir.after = append(heir.after, l)
-		heir.lists++
-		n := heir.lists
-		heir.mu.Unlock()
-		heir.out.post(&word{kind: list, n: n})
-		return
+	whose := l.sought(math.MaxUint64)
+	if l.retired.Load() {
+		whose = append(whose, l)
+	} else {
+		e.lost(l)
 	}
-	e.lost(l)
+	e.seek(l, whose)
 	if missing {
 		e.again(leads && e.Program != "")
 	}
 }
 
-// lose is when all sessions of a steward were told, for the list of that number: what its
-// predecessors had and it has not is lost. Lists that were begun before they had ended say
-// nothing of that.
-func (l *link) lose(n uint64) {
-	l.mu.Lock()
-	if n < l.lists {
-		l.mu.Unlock()
+// seek looks for the sessions of stewards that are gone at the next one behind a link, and
+// so on: they move in that order, and what has left one is told by the next before that
+// one is asked. What is nowhere is lost.
+func (e *Engine) seek(behind *link, whose []*link) {
+	if len(whose) == 0 {
 		return
 	}
-	after := l.after
-	l.after = nil
-	l.mu.Unlock()
-	for _, old := range after {
-		l.e.lost(old)
+	e.mu.Lock()
+	next := e.next(behind)
+	var list *word
+	switch {
+	case next != nil:
+		list = next.seeks(whose)
+		whose = nil
+	case behind.retired.Load(): // the one that has replaced it is yet to be found
+		e.sought = append(e.sought, whose...)
+		whose = nil
 	}
+	e.mu.Unlock()
+	if list != nil {
+		next.out.post(list)
+	}
+	for _, old := range whose {
+		e.lost(old)
+	}
+}
+
+// next is the next steward behind one. It is called with mu held.
+func (e *Engine) next(behind *link) (next *link) {
+	for l := range e.links {
+		if l.nth > behind.nth && (next == nil || l.nth < next.nth) {
+			next = l
+		}
+	}
+	return next
+}
+
+// seeks returns what asks for a list of what is here, for the sessions of stewards that are
+// gone. It is called with the engine's mu held, so that the link does not end meanwhile; the
+// word is posted without, as what cannot be sent comes back.
+func (l *link) seeks(whose []*link) *word {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.after = append(l.after, whose...)
+	l.lists++
+	return &word{kind: list, n: l.lists}
+}
+
+// sought are those whose sessions were sought here, when the list of that number was told.
+// Lists that were begun before say nothing of them.
+func (l *link) sought(n uint64) (whose []*link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n < l.lists {
+		return nil
+	}
+	whose, l.after = l.after, nil
+	return whose
 }
 
 // lost ends the sessions of a steward that is gone.
 func (e *Engine) lost(l *link) {
-	e.mu.Lock()
-	var done []func(relay.Stats)
-	for id, s := range e.seats {
-		if s.at == l {
-			done = append(done, s.done)
-			delete(e.seats, id)
-		}
+	left := e.vacate(l)
+	if len(left) > 0 || !l.retired.Load() {
+		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(left))
 	}
-	e.mu.Unlock()
-	if len(done) > 0 || !l.retired.Load() {
-		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(done))
-	}
-	for _, d := range done {
-		d(relay.Stats{Ended: relay.Lost, Last: time.Now()})
-	}
+	e.vacated(left, relay.Stats{Ended: relay.Lost, Last: time.Now()})
 }
 
 // Times between attempts to find a steward.

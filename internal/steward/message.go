@@ -50,6 +50,7 @@ const (
 	heritage kind = 64 + iota // N: format; with the socket that ushers come to
 	moving                    // Pair, Text: its note; with two sockets, which stay open here until it is adopted
 	adopted                   // ID
+	passed                    // N: 1, ushers come to another steward by now; 0: they come here
 )
 
 // A word is one thing that is said. A message is words one behind the other, each behind

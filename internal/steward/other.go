@@ -17,6 +17,7 @@ type Terms struct {
 	Local                  relay.Engine
 	Adopt                  Adoption
 	Log                    *slog.Logger
+	Logged                 func()
 	Early                  *Call
 }
 
@@ -39,6 +40,9 @@ func Open(Terms) (*Engine, error) {
 
 // Has is false.
 func (e *Engine) Has(uint64) bool { return false }
+
+// Apart is false.
+func (e *Engine) Apart() bool { return false }
 
 // Lead does nothing, as Leave, Close and Replace.
 func (e *Engine) Lead() {}

@@ -23,6 +23,7 @@ type visit struct {
 	all   bool     // they are being told
 	asked uint64   // by which list
 	next  uint64   // the first ending that it was not told
+	owes  []ending // that it was told while it led, and has not logged yet
 }
 
 // enter begins a visit.
@@ -76,8 +77,11 @@ func (v *visit) leave() {
 	delete(s.visits, v)
 	if s.leader == v {
 		s.leader = nil
-		s.tellEnds()
 	}
+	for _, e := range v.owes { // it may have logged them: rather twice than never
+		s.ends.add(e)
+	}
+	s.tellEnds()
 	for id, g := range s.guests { // or it would be kept for as long as they stay
 		if g.of == v {
 			g.of = nil
@@ -105,10 +109,7 @@ func (v *visit) obey(w *word) {
 	case release:
 		v.release(w.id)
 	case heard:
-		s.mu.Lock()
-		s.ends.heard(w.n)
-		s.leave()
-		s.mu.Unlock()
+		v.heard(w.n)
 	case retire:
 		answer := &word{kind: retiring}
 		if s.retire(w.fds[0]) {
@@ -118,6 +119,19 @@ func (v *visit) obey(w *word) {
 	default:
 		w.drop()
 	}
+}
+
+// heard forgets the endings before a number, which this usher has logged.
+func (v *visit) heard(n uint64) {
+	s := v.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leader == v {
+		s.ends.heard(n)
+		s.leave()
+		return
+	}
+	v.owes = v.owes[min(n-min(n, v.next-uint64(len(v.owes))), uint64(len(v.owes))):]
 }
 
 // lost is a session whose sockets have not arrived.
@@ -135,7 +149,12 @@ func (v *visit) lead() {
 	s := v.s
 	s.mu.Lock()
 	old := s.leader
-	s.leader, v.next = v, s.ends.first
+	if old != nil && old != v { // what it was told it is about to log
+		old.owes = s.ends.until(old.next)
+	}
+	if old != v {
+		s.leader, v.next = v, s.ends.first
+	}
 	lost := s.ends.lost
 	s.ends.lost = 0
 	s.mu.Unlock()
@@ -190,30 +209,30 @@ func (v *visit) tell() {
 }
 
 // news is what is to be told next: first all sessions that are there, then those that
-// have ended.
+// have ended, then that this was all: what was told in neither way is not here.
 func (v *visit) news() (words []*word) {
 	s := v.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if v.all {
-		n := min(len(v.list), chunk)
-		for _, id := range v.list[:n] {
-			if g, ok := s.guests[id]; ok {
-				words = append(words, &word{kind: have, id: id, text: []byte(g.note)})
-			}
+	for len(v.list) > 0 && len(words) < chunk {
+		if g, ok := s.guests[v.list[0]]; ok {
+			words = append(words, &word{kind: have, id: v.list[0], text: []byte(g.note)})
 		}
-		if v.list = v.list[n:]; len(v.list) == 0 {
-			v.list, v.all = nil, false
-			words = append(words, &word{kind: listed, n: v.asked})
-		}
-		if len(words) > 0 {
-			return words
-		}
+		v.list = v.list[1:]
 	}
-	if s.leader != v {
-		return nil
+	if len(words) == 0 && s.leader == v {
+		words = v.endings()
 	}
-	some, behind := s.ends.after(v.next)
+	if len(words) == 0 && v.all {
+		v.list, v.all = nil, false
+		words = append(words, &word{kind: listed, n: v.asked})
+	}
+	return words
+}
+
+// endings are some that were not told yet.
+func (v *visit) endings() (words []*word) {
+	some, behind := v.s.ends.after(v.next)
 	first := behind - uint64(len(some))
 	v.next = behind
 	for i, e := range some {
@@ -226,12 +245,13 @@ func (v *visit) news() (words []*word) {
 
 // kick ends a session, here or where it has gone.
 func (s *Steward) kick(w *word) {
-	if s.engine.Kick(w.id, relay.Ending(w.text)) {
-		return
-	}
-	s.mu.Lock()
+	s.mu.Lock() // it may be about to move
 	defer s.mu.Unlock()
-	if s.heir != nil {
+	switch {
+	case s.engine.Kick(w.id, relay.Ending(w.text)):
+	case s.arrival != nil && s.arrival.id == w.id:
+		s.arrival.kick = w
+	case s.heir != nil:
 		s.heir.kick(w)
 	}
 }
@@ -239,14 +259,16 @@ func (s *Steward) kick(w *word) {
 // release gives a session back to the usher, if it is at rest.
 func (v *visit) release(id uint64) {
 	s := v.s
+	s.mu.Lock()
 	p, _, ok := s.engine.Release(id)
+	note := s.guests[id].note
+	if ok {
+		delete(s.guests, id)
+	}
+	s.mu.Unlock()
 	if !ok {
 		v.out.post(&word{kind: kept, id: id})
 		return
 	}
-	s.mu.Lock()
-	note := s.guests[id].note
-	delete(s.guests, id)
-	s.mu.Unlock()
 	v.out.post(&word{kind: released, id: id, text: []byte(note), pair: p})
 }

@@ -52,6 +52,17 @@ func (c *Conn) Flush() error {
 	return c.err
 }
 
+// Unsent gives away what is queued, for somebody else to send before anything else that the
+// peer is told. Who has said nothing yet is sent it here: a greeting.
+func (c *Conn) Unsent() ([]byte, error) {
+	if c.lines == 0 {
+		return nil, c.Flush()
+	}
+	out := c.out
+	c.out = nil
+	return out, c.err
+}
+
 // lastWord is how long the reason for the end may take to leave.
 const lastWord = 2 * time.Second
 

@@ -100,8 +100,19 @@ func hangUpAfterIdle(ln net.Listener) {
 	}
 	defer nc.Close()
 	buf := make([]byte, 100)
-	for _, say := range []string{"* OK ready\r\n", "a OK in\r\n", "+ idling\r\n"} {
+	for _, say := range []string{"* OK ready\r\n", "a OK in\r\n"} {
 		nc.Write([]byte(say))
 		nc.Read(buf)
 	}
+	nc.Write([]byte("* 1 FETCH\r\n" + strings.Repeat("x", 16<<10) + "f OK\r\n"))
+	for heard := 0; heard < 16<<10; {
+		n, err := nc.Read(buf)
+		if heard += n; err != nil {
+			return
+		}
+	}
+	nc.Write([]byte("g OK\r\n"))
+	nc.Read(buf)
+	nc.Write([]byte("+ idling\r\n"))
+	nc.Read(buf)
 }

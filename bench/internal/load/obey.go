@@ -81,14 +81,18 @@ func (l *load) each(n, flight int, do func(i int) error) error {
 // user goes through all accounts again and again, so that none has many sessions.
 func (l *load) user() string { return User(int(l.next.Add(1))) }
 
+// breath is as much as fits into a record of TLS. Each side of a session says so much
+// at once before it is idle.
+const breath = 16 << 10
+
 func (l *load) hold(o Order) error {
 	var mu sync.Mutex
 	return l.each(o.N-len(l.idle), o.Flight, func(int) error {
 		c, err := enter(o.Door, l.user())
-		if err == nil {
-			err = c.idle()
-		}
 		if err != nil {
+			return err
+		}
+		if err := errors.Join(c.fetch(breath), c.append(breath), c.idle()); err != nil {
 			return err
 		}
 		mu.Lock()

@@ -40,6 +40,9 @@ func IMAP(c *Client) {
 			c.say("+ idling\r\n")
 			_, ok = c.line()
 			c.say(tag, " OK Idle completed.\r\n")
+		case "APPEND":
+			ok = c.literals(argument)
+			c.say(tag, " OK APPEND completed.\r\n")
 		case "FETCH":
 			ok = c.fetch(tag, number(argument, "<0.", ">")) == nil
 		case "LOGOUT":

@@ -42,7 +42,7 @@ func openHandles(ctx context.Context, path string) (_ *handles, err error) {
 	if h.write, err = connect(path, 1); err != nil {
 		return nil, err
 	}
-	if h.read, err = connect(path, readers, "query_only(1)"); err != nil {
+	if h.read, err = connect(path, readers, "query_only(1)", "cache_size(-256)"); err != nil {
 		return nil, err
 	}
 	h.lookup, err = h.read.PrepareContext(ctx, "SELECT "+columnList+" FROM accounts WHERE user = ?")

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"encoding/binary"
+	"hash/maphash"
 	"os"
 	"sync"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 const (
 	remembered = 10_000          // accounts at most
+	most       = 64 << 20        // bytes of them
 	settled    = 2 * time.Second // the coarsest time stamps of file systems
 )
 
@@ -23,7 +26,9 @@ type memory struct {
 
 	mu   sync.Mutex
 	as   state // of the files when all of rows were read
-	rows map[string]account.Fields
+	seed maphash.Seed
+	at   map[uint64]int // where in rows somebody's begins, by the hash of the name
+	rows []byte         // side by side, each behind its length: maps would take six times as much
 }
 
 // A state of the database's files. Every commit writes to the second one, its
@@ -47,18 +52,57 @@ func (m *memory) now() (s state, known bool) {
 func (m *memory) row(name string, now state) account.Fields {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.as != now {
+	if m.as != now || m.at == nil {
 		return nil
 	}
-	return m.rows[name]
+	at, ok := m.at[maphash.String(m.seed, name)]
+	if !ok {
+		return nil
+	}
+	n, size := binary.Uvarint(m.rows[at:])
+	return unpack(string(m.rows[at+size:at+size+int(n)]), name)
 }
 
 // keep notes a row that was read after the files were in a state.
 func (m *memory) keep(name string, f account.Fields, was state) {
+	row := pack(name, f)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.rows == nil || m.as != was || len(m.rows) >= remembered {
-		m.as, m.rows = was, map[string]account.Fields{}
+	if m.at == nil || m.as != was || len(m.at) >= remembered || len(m.rows)+len(row) > most {
+		m.as, m.seed, m.at, m.rows = was, maphash.MakeSeed(), map[uint64]int{}, nil
 	}
-	m.rows[name] = f
+	m.at[maphash.String(m.seed, name)] = len(m.rows)
+	m.rows = append(binary.AppendUvarint(m.rows, uint64(len(row))), row...)
+}
+
+// pack makes one row of a name and its fields: names and values in turn, each behind its
+// length.
+func pack(name string, f account.Fields) (b []byte) {
+	b = appendText(b, name)
+	for field, value := range f {
+		b = appendText(appendText(b, field), value)
+	}
+	return b
+}
+
+func appendText(b []byte, text string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
+}
+
+// unpack returns the fields of a row, if it is that of a name.
+func unpack(row, name string) account.Fields {
+	next := func() (text string) {
+		n, size := binary.Uvarint([]byte(row[:min(len(row), binary.MaxVarintLen64)]))
+		text, row = row[size:size+int(n)], row[size+int(n):]
+		return text
+	}
+	if next() != name {
+		return nil
+	}
+	f := account.Fields{}
+	for len(row) > 0 {
+		field := next()
+		f[field] = next()
+	}
+	return f
 }

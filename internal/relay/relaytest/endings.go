@@ -120,7 +120,7 @@ func clientReset(t *testing.T, e relay.Engine, w way) {
 	for range resets {
 		s := newScene(t, e, w, nil)
 		s.untilReset(s.client)
-		s.end(relay.ClientFailed, relay.ClientLeft)
+		s.end(relay.ClientFailed, relay.ClientLeft, relay.ClientCut)
 		s.server.drain(t)
 	}
 }
@@ -129,7 +129,7 @@ func serverReset(t *testing.T, e relay.Engine, w way) {
 	for range resets {
 		s := newScene(t, e, w, nil)
 		s.untilReset(s.server)
-		s.end(relay.BackendFailed, relay.BackendClosed)
+		s.end(relay.BackendFailed, relay.BackendClosed, relay.BackendCut)
 		s.client.drain(t)
 	}
 }

@@ -63,6 +63,9 @@ func (s *scene) done(st relay.Stats) {
 		s.t.Error("done was called twice")
 		return
 	}
+	if st.ID != s.pair.ID {
+		s.t.Errorf("pair %d is told to have ended as %d", s.pair.ID, st.ID)
+	}
 	s.ended <- st
 }
 

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package thrift
+
+// WatchRarely changes nothing here.
+func WatchRarely() error { return nil }
