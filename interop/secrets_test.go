@@ -36,7 +36,7 @@ func secretsOf(t *testing.T, keyLog string) (all [][]byte) {
 // shapes are how bytes may stand in a log: as they are, in hex, in base64 at each of three
 // offsets, quoted and as numbers.
 func shapes(secret []byte) (all []string) {
-	numbers := strings.Trim(fmt.Sprint([]uint8(secret)), "[]")
+	numbers := strings.Trim(fmt.Sprint(secret), "[]")
 	all = append(all, string(secret), hex.EncodeToString(secret), strings.ToUpper(hex.EncodeToString(secret)),
 		strings.Trim(strconv.Quote(string(secret)), `"`), numbers, strings.ReplaceAll(numbers, " ", ", "))
 	for offset := range 3 {
