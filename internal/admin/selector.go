@@ -6,7 +6,8 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"unicode/utf8"
+
+	"usher/internal/glob"
 )
 
 // A Selector chooses sessions. All that it names must fit; the zero value
@@ -20,7 +21,7 @@ type Selector struct {
 
 // Matches tells whether a session is chosen. Nothing is compared by case.
 func (s Selector) Matches(x Session) bool {
-	return (s.User == "" || glob(strings.ToLower(s.User), strings.ToLower(x.User))) &&
+	return (s.User == "" || glob.Match(s.User, x.User)) &&
 		(s.Session == "" || strings.EqualFold(s.Session, x.ID)) &&
 		(s.Backend == "" || x.on(s.Backend)) &&
 		(s.From == "" || s.From == x.From)
@@ -37,33 +38,6 @@ func (x Session) on(where string) bool {
 		}
 	}
 	return false
-}
-
-// glob tells whether all of a name fits a pattern, in which * stands for any
-// characters and ? for one. On a mismatch only the last * takes one character
-// more: no pattern takes longer than the product of both lengths.
-func glob(pattern, name string) bool {
-	star, tried := -1, 0 // where the last * is, and where in the name what follows it was tried
-	p, n := 0, 0
-	for n < len(name) {
-		_, size := utf8.DecodeRuneInString(name[n:])
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, tried = p, n
-			p++
-		case p < len(pattern) && pattern[p] == '?':
-			p, n = p+1, n+size
-		case strings.HasPrefix(pattern[p:], name[n:n+size]):
-			p, n = p+size, n+size
-		case star >= 0:
-			_, size := utf8.DecodeRuneInString(name[tried:])
-			tried += size
-			p, n = star+1, tried
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }
 
 // errEverybody keeps a slip of the fingers from kicking everybody.

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"usher/internal/sockfile"
 )
 
 // maxPath leaves room in the 107 bytes of a unix socket's name for ".PID" and for
@@ -79,34 +81,16 @@ func owner(f os.FileInfo) int {
 	return -1
 }
 
-// bind opens our own socket. It is made in a folder that nobody else can enter
-// and gets its name when it has its mode: between bind and chmod others could
-// connect, and the umask belongs to the whole process.
+// bind opens our own socket, also over one that a dead process with our number has left.
 func (s *Server) bind() (net.Listener, error) {
 	if _, err := MakeFolder(s.Path); err != nil {
 		return nil, err
 	}
-	dir := s.private()
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	file := filepath.Join(dir, "s")
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: file, Net: "unix"})
+	ln, file, err := sockfile.Listen(s.own(), s.private(), 0o600)
 	if err != nil {
 		return nil, err
 	}
-	ln.SetUnlinkOnClose(false) // it will have other names
-	err = os.Chmod(file, 0o600)
-	if err == nil {
-		s.file, err = os.Lstat(file)
-	}
-	if err == nil {
-		err = os.Rename(file, s.own()) // also over one that a dead process with our number has left
-	}
-	if err != nil {
-		return nil, errors.Join(err, ln.Close())
-	}
+	s.file = file
 	return ln, nil
 }
 

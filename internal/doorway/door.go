@@ -7,10 +7,11 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"sync"
 	"time"
+
+	"usher/internal/sockfile"
 )
 
 // How many strangers may stand at the door who have not said what they want. Root and
@@ -52,41 +53,15 @@ type Door struct {
 // Open makes the socket, in place of whatever is there, and answers until Close. Its
 // folder must be there. A door is opened once.
 func (d *Door) Open() error {
-	ln, err := d.bind()
+	room := d.Path + "." + strconv.Itoa(os.Getpid()) + "~"
+	ln, file, err := sockfile.Listen(d.Path, room, 0o666) // who comes is asked who he is
 	if err != nil {
 		return fmt.Errorf("cannot open the door %s: %w", d.Path, err)
 	}
-	d.turned = make(chan struct{}, mostTurned)
+	d.file, d.turned = file, make(chan struct{}, mostTurned)
 	d.ln, d.strangers, d.here, d.closed = ln, map[uint32]int{}, map[*net.UnixConn]bool{}, false
 	d.all.Go(func() { d.serve(ln) })
 	return nil
-}
-
-// bind makes the socket in a folder that nobody else can enter. It gets its name when it
-// has its mode: anybody may come.
-func (d *Door) bind() (*net.UnixListener, error) {
-	dir := d.Path + "." + strconv.Itoa(os.Getpid()) + "~"
-	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	file := filepath.Join(dir, "s")
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: file, Net: "unix"})
-	if err != nil {
-		return nil, err
-	}
-	ln.SetUnlinkOnClose(false)  // it will have another name
-	err = os.Chmod(file, 0o666) //nolint:gosec // who comes is asked who he is
-	if err == nil {
-		d.file, err = os.Lstat(file)
-	}
-	if err == nil {
-		err = os.Rename(file, d.Path)
-	}
-	if err != nil {
-		return nil, errors.Join(err, ln.Close())
-	}
-	return ln, nil
 }
 
 // Close lets nobody in any more, and takes the socket away if it is still ours. Clients

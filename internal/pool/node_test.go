@@ -167,7 +167,7 @@ func two(t testing.TB, warm int) (p *Peers, d *door, log *logText) {
 
 func TestANodeIsTakenInWithAVoucher(t *testing.T) {
 	p, d, log := two(t, 0)
-	for range 2 {
+	for _, exchange := range []tls.CurveID{tls.X25519MLKEM768, quickest()} {
 		c, err := p.Visit(t.Context(), "mx2", encoded(t, ann()))
 		if err != nil {
 			t.Fatal(err)
@@ -178,6 +178,9 @@ func TestANodeIsTakenInWithAVoucher(t *testing.T) {
 		state := c.ConnectionState()
 		if state.Version != tls.VersionTLS13 || state.NegotiatedProtocol != Protocol {
 			t.Errorf("%s by %q", tls.VersionName(state.Version), state.NegotiatedProtocol)
+		}
+		if state.CurveID != exchange {
+			t.Errorf("keys are exchanged by %s, not by %s", state.CurveID, exchange)
 		}
 		_ = c.Close()
 	}

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"usher/internal/glob"
 )
 
 // Protocol is the version of what nodes say to each other, as ALPN (RFC 7301) knows it.
@@ -50,33 +52,10 @@ func (r Rule) vouches(node, user string) bool {
 	if len(r.Users) == 0 && len(r.Domains) == 0 {
 		return true
 	}
-	user = strings.ToLower(user)
 	_, domain, _ := strings.Cut(user, "@")
-	fits := func(pattern string) bool { return glob(strings.ToLower(pattern), user) }
+	fits := func(pattern string) bool { return glob.Match(pattern, user) }
 	isDomain := func(d string) bool { return strings.EqualFold(d, domain) }
 	return slices.ContainsFunc(r.Users, fits) || strings.Contains(user, "@") && slices.ContainsFunc(r.Domains, isDomain)
-}
-
-// glob tells whether a text is as a pattern with * and ? says.
-func glob(pattern, text string) bool {
-	star, again := -1, 0
-	p, t := 0, 0
-	for t < len(text) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, again = p, t
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == text[t]):
-			p++
-			t++
-		case star >= 0: // the star takes one more
-			again++
-			p, t = star+1, again
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }
 
 // ErrMayNot says that a node may not vouch for a user.

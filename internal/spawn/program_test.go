@@ -236,7 +236,7 @@ func TestLastWordsAndEndAreHeard(t *testing.T) {
 		t.Errorf("the end is %+v", e)
 	}
 	var lines []string
-	for _, e := range s.heard {
+	for _, e := range s.soFar() {
 		if e.Line != "" {
 			lines = append(lines, e.Line)
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -125,23 +126,25 @@ func (s *stage) hear(e Event) {
 	}
 }
 
+// soFar is what was heard until now.
+func (s *stage) soFar() []Event {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.heard)
+}
+
 // wait returns the first event that is as wished.
 func (s *stage) wait(what string, wished func(Event) bool) Event {
 	s.t.Helper()
 	over := time.After(20 * time.Second)
 	for {
-		s.mu.Lock()
-		for _, e := range s.heard {
-			if wished(e) {
-				s.mu.Unlock()
-				return e
-			}
+		if all := s.soFar(); slices.ContainsFunc(all, wished) {
+			return all[slices.IndexFunc(all, wished)]
 		}
-		s.mu.Unlock()
 		select {
 		case <-s.news:
 		case <-over:
-			s.t.Fatalf("there was no event: %s; but %+v", what, s.heard)
+			s.t.Fatalf("there was no event: %s; but %+v", what, s.soFar())
 		}
 	}
 }
