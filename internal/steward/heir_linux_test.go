@@ -72,6 +72,7 @@ func house(t *testing.T) *Steward {
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() { s.Run(stop); close(stopped) }()
 	t.Cleanup(func() { close(stop); <-stopped })
+	visitor(t, s) // it has begun
 	return s
 }
 
@@ -108,6 +109,22 @@ func retired(t *testing.T, s *Steward) *oddHeir {
 		t.Fatal("it does not retire")
 	}
 	return h
+}
+
+// hasNoRoom refuses all that comes, until there is nobody who could send more.
+func (h *oddHeir) hasNoRoom() {
+	for {
+		words, err := h.in.next()
+		if err != nil {
+			return
+		}
+		for _, w := range words {
+			for _, fd := range w.fds {
+				_ = unix.Close(fd)
+			}
+			h.out.post(&word{kind: kept, id: w.id})
+		}
+	}
 }
 
 // hears waits for a word of one kind, and closes what comes with others.
@@ -186,7 +203,10 @@ func TestNoTwoProcessesHaveOneSession(t *testing.T) {
 		back bool // the session goes on with the steward
 	}{
 		{"an heir that dies before it answers", func(_ *testing.T, h *oddHeir, _ word) { _ = h.nc.Close() }, true},
-		{"an heir that has no room", func(_ *testing.T, h *oddHeir, w word) { h.out.post(&word{kind: kept, id: w.id}) }, true},
+		{"an heir that has no room", func(_ *testing.T, h *oddHeir, w word) {
+			h.out.post(&word{kind: kept, id: w.id})
+			go h.hasNoRoom() // it is asked again and again
+		}, true},
 		{"an heir that answers and dies", func(_ *testing.T, h *oddHeir, w word) {
 			h.out.post(&word{kind: adopted, id: w.id})
 			_ = h.nc.Close()
