@@ -2,7 +2,6 @@ package interop
 
 import (
 	"crypto/sha256"
-
 	"fmt"
 	"hash"
 	"io"

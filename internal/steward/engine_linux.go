@@ -368,51 +368,6 @@ func (e *Engine) Close() {
 	}
 }
 
-// Replace has a new steward take over from the present one. Sessions that are at rest move
-// at once, others when they come to rest. If it does not come up, the present one goes on.
-func (e *Engine) Replace() error {
-	err := e.replace()
-	if errors.Is(err, errBusy) { // the usher before us has had it replaced: now we know by whom
-		err = e.replace()
-	}
-	if err != nil {
-		return fmt.Errorf("replace the relay process: %w", err)
-	}
-	return nil
-}
-
-func (e *Engine) replace() error {
-	e.mu.Lock()
-	old := e.link
-	e.mu.Unlock()
-	if old == nil {
-		return e.find(true)
-	}
-	end, err := launchHeir(e.Program)
-	if err != nil {
-		return err
-	}
-	old.expects()
-	old.out.post(&word{kind: retire, fds: []int{end}})
-	refused := old.retires()
-	if errors.Is(refused, errBusy) {
-		old.retired.Store(true)
-	} else if refused != nil {
-		return refused
-	}
-	if err := errors.Join(e.find(false), refused); err != nil {
-		return err
-	}
-	e.mu.Lock()
-	now := e.link
-	e.mu.Unlock()
-	if now == nil || now.pid == old.pid {
-		return errors.New("the new one has ended, see its last lines in the log; the old one goes on")
-	}
-	e.Log.Info("relay process replaced", "pid", now.pid, "before", old.pid)
-	return nil
-}
-
 // Outdated tells whether the steward is of another build than this program.
 func (e *Engine) Outdated() bool {
 	e.mu.Lock()

@@ -3,7 +3,6 @@ package steward
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -283,32 +282,6 @@ func (l *link) answer(w *word) {
 	c <- *w
 }
 
-// errBusy is when a steward cannot be replaced, mostly because it has been already.
-var errBusy = errors.New("it does not let itself be replaced now")
-
-// expects forgets an answer to retire that came too late.
-func (l *link) expects() {
-	select {
-	case <-l.yielded:
-	default:
-	}
-}
-
-// retires waits until the steward has left the socket to its successor.
-func (l *link) retires() error {
-	select {
-	case ok := <-l.yielded:
-		if !ok {
-			return errBusy
-		}
-		return nil
-	case <-l.gone:
-		return errors.New("it has ended")
-	case <-time.After(answerTime):
-		return errors.New("it does not answer")
-	}
-}
-
 // part leaves a steward that has nothing left: who comes is its successor's.
 func (l *link) part() {
 	l.mu.Lock()
@@ -334,22 +307,6 @@ func (l *link) parts() bool {
 	return l.leaving || l.closed
 }
 
-// goOn finds the successor of a steward, to which new sessions go until then: it passes
-// them on.
-func (e *Engine) goOn(from *link) {
-	err := e.find(false)
-	e.mu.Lock()
-	stays := e.link == from
-	if stays {
-		e.link = nil
-	}
-	e.mu.Unlock()
-	if stays {
-		e.Log.Error("the relay process was replaced, and the new one cannot be found", "err", err)
-		go e.again(e.Program != "")
-	}
-}
-
 // close ends the link.
 func (l *link) close() {
 	l.out.close()
@@ -360,101 +317,6 @@ func (l *link) close() {
 		close(c)
 		delete(l.asked, id)
 	}
-}
-
-// parted is when a link has ended. What its steward had is at another by now, or lost.
-func (e *Engine) parted(l *link) {
-	e.mu.Lock()
-	delete(e.links, l)
-	if e.over {
-		e.mu.Unlock()
-		return
-	}
-	missing := e.link == l
-	if missing {
-		e.link = nil
-	}
-	leads := e.leads
-	e.mu.Unlock()
-	whose := l.sought(math.MaxUint64)
-	if l.retired.Load() {
-		whose = append(whose, l)
-	} else {
-		e.lost(l)
-	}
-	e.seek(l, whose)
-	if missing {
-		e.again(leads && e.Program != "")
-	}
-}
-
-// seek looks for the sessions of stewards that are gone at the next one behind a link, and
-// so on: they move in that order, and what has left one is told by the next before that
-// one is asked. What is nowhere is lost.
-func (e *Engine) seek(behind *link, whose []*link) {
-	if len(whose) == 0 {
-		return
-	}
-	e.mu.Lock()
-	next := e.next(behind)
-	var list *word
-	switch {
-	case next != nil:
-		list = next.seeks(whose)
-		whose = nil
-	case behind.retired.Load(): // the one that has replaced it is yet to be found
-		e.sought = append(e.sought, whose...)
-		whose = nil
-	}
-	e.mu.Unlock()
-	if list != nil {
-		next.out.post(list)
-	}
-	for _, old := range whose {
-		e.lost(old)
-	}
-}
-
-// next is the next steward behind one. It is called with mu held.
-func (e *Engine) next(behind *link) (next *link) {
-	for l := range e.links {
-		if l.nth > behind.nth && (next == nil || l.nth < next.nth) {
-			next = l
-		}
-	}
-	return next
-}
-
-// seeks returns what asks for a list of what is here, for the sessions of stewards that are
-// gone. It is called with the engine's mu held, so that the link does not end meanwhile; the
-// word is posted without, as what cannot be sent comes back.
-func (l *link) seeks(whose []*link) *word {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.after = append(l.after, whose...)
-	l.lists++
-	return &word{kind: list, n: l.lists}
-}
-
-// sought are those whose sessions were sought here, when the list of that number was told.
-// Lists that were begun before say nothing of them.
-func (l *link) sought(n uint64) (whose []*link) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if n < l.lists {
-		return nil
-	}
-	whose, l.after = l.after, nil
-	return whose
-}
-
-// lost ends the sessions of a steward that is gone.
-func (e *Engine) lost(l *link) {
-	left := e.vacate(l)
-	if len(left) > 0 || !l.retired.Load() {
-		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(left))
-	}
-	e.vacated(left, relay.Stats{Ended: relay.Lost, Last: time.Now()})
 }
 
 // Times between attempts to find a steward.
