@@ -26,6 +26,8 @@ const (
 
 	rateIMAP  figure = "rate imap"
 	slowIMAP  figure = "slow imap"
+	moved     figure = "moved"
+	paused    figure = "paused"
 	rateIMAPS figure = "rate imaps"
 	tripTakes figure = "trip takes"
 )
@@ -80,6 +82,12 @@ func (m *measurement) all() error {
 			if err := m.hold(k, tls); err != nil {
 				return fmt.Errorf("%s: %w", k.Name, err)
 			}
+		}
+		if k.Name != "usher" || len(m.plan.idle) == 0 {
+			continue
+		}
+		if err := m.upgrade(k, m.plan.idle[len(m.plan.idle)-1]); err != nil {
+			return fmt.Errorf("an upgrade of %s: %w", k.Name, err)
 		}
 	}
 	return nil

@@ -38,9 +38,9 @@ func (m *measurement) rows() []row {
 		{"CPU per GB, TLS, s", bulkTLS, []target{{most: 0.75}}},
 	}
 	for _, tls := range []bool{false, true} {
-		most, kind := 1.5, "plain"
+		most, kind := 1.0, "plain"
 		if tls {
-			most, kind = 10, "TLS"
+			most, kind = 1.5, "TLS"
 		}
 		for i, n := range m.plan.idle {
 			r := row{fmt.Sprintf("memory per idle session, %s, at %d, KiB", kind, n), idle(tls, n), nil}
@@ -57,6 +57,25 @@ func (m *measurement) rows() []row {
 		}
 		rows = append(rows, r)
 	}
+	return append(rows, row{"an upgrade moves all sessions, half of them under TLS, in, s", moved, []target{{most: 2}}},
+		row{"longest wait for an answer meanwhile, ms", paused, []target{{most: 50}}})
+}
+
+// apart are the rows of what a relay process costs.
+func (m *measurement) apart() []row {
+	rows := []row{
+		{"CPU per IMAP login, µs", loginIMAP, []target{{most: 1.12, of: "usher"}}},
+		{"CPU per POP3 login, µs", loginPOP3, []target{{most: 1.12, of: "usher"}}},
+		{"CPU per IMAPS login, full handshake, µs", loginIMAPS, []target{{most: 1.12, of: "usher"}}},
+		{"CPU per lone round trip, µs", trip, nil},
+		{"CPU per GB, plain, s", bulkPlain, []target{{most: 0.30}}},
+		{"CPU per GB, TLS, s", bulkTLS, []target{{most: 0.75}}},
+	}
+	if n := len(m.plan.idle); n > 0 {
+		most := m.plan.idle[n-1]
+		rows = append(rows, row{fmt.Sprintf("memory per idle session, plain, at %d, KiB", most), idle(false, most), []target{{most: 1}}},
+			row{fmt.Sprintf("memory per idle session, TLS, at %d, KiB", most), idle(true, most), []target{{most: 1.5}}})
+	}
 	return rows
 }
 
@@ -71,11 +90,13 @@ func (m *measurement) report(versions []string) string {
 	}
 	b.WriteString(method)
 	m.costs(&b)
+	m.costsApart(&b)
 	m.durations(&b)
 	return b.String()
 }
 
 const method = `- CPU is user and system time of all processes of a contender; memory is their PSS, with the sessions less without.
+- Each of the idle sessions has heard and said 16 KB at once before, a record of TLS.
 - usher looks accounts up in its database (10,000 of them), Dovecot in a file that it has in memory, nginx asks an HTTP server
   whose CPU is not counted, perdition asks nobody. All but nginx-quiet write a line or more into a log for each session.
 
@@ -83,7 +104,7 @@ const method = `- CPU is user and system time of all processes of a contender; m
 
 func (m *measurement) peers() (names []string) {
 	for _, k := range m.kinds {
-		if k.Name != "usher" && k.Name != "bare" {
+		if k.Name != "usher" && k.Name != "usher-apart" && k.Name != "bare" {
 			names = append(names, k.Name)
 		}
 	}
@@ -105,6 +126,23 @@ func (m *measurement) costs(b *strings.Builder) {
 			cells = append(cells, number(v, ok), number(own/v, ok && measured && v > 0))
 		}
 		line(b, append(cells, m.verdict(r, own, measured)...)...)
+	}
+	b.WriteString("\n")
+}
+
+// costsApart is usher with its sessions in a relay process, if that was measured.
+func (m *measurement) costsApart(b *strings.Builder) {
+	const apart = "usher-apart"
+	if _, measured := m.results.median(loginIMAP, apart); !measured {
+		return
+	}
+	head := []string{"With `[server] relay_process`", "usher", "without", "with / without", "to reach", ""}
+	line(b, head...)
+	rule(b, len(head))
+	for _, r := range m.apart() {
+		v, measured := m.results.median(r.figure, apart)
+		own, ok := m.results.median(r.figure, "usher")
+		line(b, append([]string{r.name, number(v, measured), number(own, ok), number(v/own, ok && measured && own > 0)}, m.verdict(r, v, measured)...)...)
 	}
 	b.WriteString("\n")
 }

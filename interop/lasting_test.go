@@ -57,20 +57,25 @@ func newLasting(t *testing.T, more string) *lasting {
 func (l *lasting) begin() {
 	l.t.Helper()
 	l.eventually("serve has its ports", func() bool {
-		l.live()
-		started := false
-		l.eventually("serve has begun, or has ended", func() bool {
-			started = len(listening.FindAllString(l.logText(), -1)) == 4
-			select {
-			case <-l.ended:
-				return true
-			default:
-				return started
-			}
-		})
-		return started || !strings.Contains(l.logText(), "address already in use")
+		return l.begun() || !strings.Contains(l.logText(), "address already in use")
 	})
 	l.waitReady()
+}
+
+// begun starts serve, and tells whether it serves now; else it has ended.
+func (l *lasting) begun() (serves bool) {
+	l.t.Helper()
+	l.live()
+	l.eventually("serve has begun, or has ended", func() bool {
+		serves = len(listening.FindAllString(l.logText(), -1)) == 4
+		select {
+		case <-l.ended:
+			return true
+		default:
+			return serves
+		}
+	})
+	return serves
 }
 
 // live is one life of serve.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -33,7 +34,7 @@ type household struct {
 func TestSessionsOutliveUsherServe(t *testing.T) {
 	c := household{goQuiet: 24, goBusy: 8, plain: 6, pythons: 4, openSSLs: 3, idling: 1, moving: 1, rounds: 2}
 	if *full {
-		c = household{goQuiet: 740, goBusy: 62, plain: 40, pythons: 40, openSSLs: 24, idling: 4, moving: 2, rounds: 20}
+		c = household{goQuiet: 740, goBusy: 66, plain: 40, pythons: 40, openSSLs: 24, idling: 4, moving: 2, rounds: 20}
 	}
 	l := newLasting(t, "")
 	all := l.enter(c)
@@ -212,6 +213,47 @@ func TestSigtermLeavesSessionsToTheRelayProcess(t *testing.T) {
 	c.expect("* BYE")
 	l.endedOnce(1)
 }
+
+// Killed in the middle of an upgrade, whoever it was that had the ports.
+func TestSessionsOutliveAnUpgradeThatIsKilled(t *testing.T) {
+	t.Parallel()
+	l := newLasting(t, "")
+	rounds := 4
+	if *full {
+		rounds = 25
+	}
+	all := append(l.goClients(4, false, 20*time.Millisecond), l.goClients(2, true, 20*time.Millisecond)...)
+	l.sessionsAre(len(all))
+	for i := range rounds {
+		upgrade := usher(t, "upgrade", "-c", l.file)
+		if err := upgrade.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(i%25) * 15 * time.Millisecond) // somewhere on its way
+		l.die()
+		_ = upgrade.Wait() // it may say that nobody is there any more
+		l.recovers()
+		l.sessionsAre(len(all))
+	}
+	for _, r := range all {
+		r.leave(t)
+	}
+}
+
+// recovers waits for whoever serves after a kill: a successor, or else another serve.
+func (l *lasting) recovers() {
+	l.t.Helper()
+	l.eventually("somebody serves", func() bool {
+		out, _ := usher(l.t, "status", "-c", l.file).Output()
+		if m := serving.FindSubmatch(out); m != nil {
+			l.pid, _ = strconv.Atoi(string(m[1]))
+			return true
+		}
+		return l.begun()
+	})
+}
+
+var serving = regexp.MustCompile(`(?m)^\s*(\d+)\s+serving`)
 
 // Whoever has heard that he is in, is: serve may be killed in that moment. And it may be
 // killed when they leave, all at once: each has its line in the log, once or twice.

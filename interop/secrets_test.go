@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -35,8 +36,9 @@ func secretsOf(t *testing.T, keyLog string) (all [][]byte) {
 // shapes are how bytes may stand in a log: as they are, in hex, in base64 at each of three
 // offsets, quoted and as numbers.
 func shapes(secret []byte) (all []string) {
+	numbers := strings.Trim(fmt.Sprint(secret), "[]")
 	all = append(all, string(secret), hex.EncodeToString(secret), strings.ToUpper(hex.EncodeToString(secret)),
-		strings.Trim(fmt.Sprintf("%q", secret), `"`), strings.Trim(fmt.Sprint(secret), "[]"), strings.ReplaceAll(strings.Trim(fmt.Sprint(secret), "[]"), " ", ", "))
+		strings.Trim(strconv.Quote(string(secret)), `"`), numbers, strings.ReplaceAll(numbers, " ", ", "))
 	for offset := range 3 {
 		for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			text := e.EncodeToString(append(make([]byte, offset), secret...))

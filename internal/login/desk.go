@@ -279,7 +279,11 @@ func (d *Desk) Adopt(s *session.Session, p relay.Pair) {
 // Resume counts a session that goes on without us, and returns what is to be done when it
 // has ended.
 func (d *Desk) Resume(s *session.Session) (done func(relay.Stats)) {
-	s.Seat = d.Limits.Adopt(s.Account, s.Remote.Addr())
+	if known := d.Sessions.Get(s.ID); known != nil { // whoever gives it to us has done so before
+		s.Seat = known.Seat
+	} else {
+		s.Seat = d.Limits.Adopt(s.Account, s.Remote.Addr())
+	}
 	if network, exempt := d.Limits.Network(s.Remote.Addr()); !exempt {
 		d.Penalties.Know(network, s.Account)
 	}

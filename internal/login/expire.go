@@ -29,6 +29,9 @@ func (e *expiries) add(id session.ID, until time.Time, engine relay.Engine) {
 	if e.timers == nil {
 		e.timers = map[session.ID]*time.Timer{}
 	}
+	if t := e.timers[id]; t != nil {
+		t.Stop()
+	}
 	var timer *time.Timer
 	timer = time.AfterFunc(time.Until(until), func() {
 		ended := engine.Kick(uint64(id), relay.Expired)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"usher/internal/account"
+	"usher/internal/limit"
 	"usher/internal/login"
 	"usher/internal/proxyheader"
 	"usher/internal/relay"
@@ -309,6 +310,22 @@ func TestAnAdoptedSessionIsKnownByItsEnds(t *testing.T) {
 		t.Errorf("behind %v are %+v", near.LocalAddr(), known)
 	}
 	_, _, _ = near.Close(), far.Close(), client.Close()
+}
+
+// A relay process that was replaced in a hurry may tell of a session twice.
+func TestASessionThatIsAdoptedTwiceIsCountedOnce(t *testing.T) {
+	s := newStage()
+	s.desk.Limits.Set(limit.Bounds{SessionsPerUser: 1})
+	var ended func(relay.Stats)
+	for range 2 {
+		ended = s.desk.Resume(&session.Session{ID: 7, Account: "ann"})
+	}
+	ended(relay.Stats{ID: 7, Ended: relay.ClientLeft})
+	if seat, err := s.desk.Limits.Session("ann", netip.Addr{}); err != nil || s.desk.Sessions.Len() > 0 {
+		t.Errorf("its seat is taken (%v); %d sessions are left", err, s.desk.Sessions.Len())
+	} else {
+		seat.Release()
+	}
 }
 
 // starting is an engine that is looked at.

@@ -154,9 +154,10 @@ func (pr *pair) pass(from int, b []byte) bool {
 	to := &pr.legs[1-from]
 	if err := to.write(b, pr.loop.sealed); err != nil {
 		pr.end(failed[1-from])
+		return false
 	}
 	pr.loop.warmth.note(to.keyed)
-	return !pr.over
+	return true
 }
 
 func (pr *pair) moved() { pr.last, pr.quiet = pr.loop.now, pr.loop.now }

@@ -144,20 +144,26 @@ func (s *stage) processes() (keeper, worker int) {
 	return keeper, onlyChild(s.t, keeper, "worker")
 }
 
-// onlyChild is the child of a process that has a word in its command line.
+// onlyChild is the child of a process that has a word in its command line: the youngest, as
+// the helper of the test before may not have ended yet.
 func onlyChild(t testing.TB, parent int, word string) int {
 	t.Helper()
 	all, _ := filepath.Glob("/proc/[0-9]*")
-	found := 0
+	found, born := 0, -1
 	for _, dir := range all {
 		pid, _ := strconv.Atoi(filepath.Base(dir))
 		line, err := os.ReadFile(dir + "/cmdline")
 		if err != nil || !strings.Contains(string(line), "\x00"+word) {
 			continue
 		}
-		text, err := os.ReadFile(dir + "/status")
-		if err == nil && strings.Contains(string(text), fmt.Sprintf("PPid:\t%d\n", parent)) {
-			found = pid
+		text, err := os.ReadFile(dir + "/stat")
+		if err != nil {
+			continue
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		fields := strings.Fields(rest) // from the third on: proc(5)
+		if since, _ := strconv.Atoi(fields[19]); fields[1] == strconv.Itoa(parent) && (since > born || since == born && pid > found) {
+			found, born = pid, since
 		}
 	}
 	if found == 0 {

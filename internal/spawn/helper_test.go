@@ -309,6 +309,9 @@ func gone(t testing.TB, pids ...int) {
 		}
 		must(t, err)
 		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 20_000)
+		for errors.Is(err, unix.EINTR) {
+			n, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 20_000)
+		}
 		unix.Close(fd)
 		if n != 1 || err != nil {
 			t.Fatalf("process %d has not ended: %v", pid, err)

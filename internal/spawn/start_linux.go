@@ -62,17 +62,14 @@ func (w *worker) begin(o order) (*child, error) {
 	return c, nil
 }
 
-// shedEvery is after how many births we look for memory that is new.
-const shedEvery = 64
-
 // deliver makes the child, whose end is not seen before it is known.
 func (w *worker) deliver(o order, write int, c *child) (says *os.File, err error) {
 	w.birth.Lock()
 	defer w.birth.Unlock()
-	if w.births%shedEvery == 0 {
+	if now := mapped(); now != w.mapped {
+		w.mapped = now
 		_ = shed() // else it only takes longer
 	}
-	w.births++
 	e, err := w.errand(o, write)
 	if err != nil {
 		return nil, err

@@ -22,8 +22,8 @@ type worker struct {
 	groups *groups
 	events *events
 
-	birth    sync.Mutex // held from the making of an errand to fork: shed would keep it from the child
-	births   int
+	birth    sync.Mutex   // held from the making of an errand to fork: shed would keep it from the child
+	mapped   uint64       // when shed was called last
 	bury     sync.RWMutex // held while a process is started, and, to write, while dead ones are buried
 	mu       sync.Mutex
 	children map[int]*child

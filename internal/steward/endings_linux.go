@@ -58,9 +58,9 @@ func (e *endings) heard(before uint64) {
 }
 
 // until takes those out that come before a number.
-func (e *endings) until(next uint64) (some []ending) {
+func (e *endings) until(next uint64) (some endings) {
 	n := min(next-min(next, e.first), uint64(len(e.list)))
-	some = append(some, e.list[:n]...)
+	some = endings{list: append([]ending(nil), e.list[:n]...), first: e.first}
 	e.heard(next)
 	return some
 }

@@ -55,7 +55,11 @@ type Engine struct {
 
 	mu    sync.Mutex
 	seats map[uint64]seat // sessions that stewards have
-	link  *link           // to the steward that new ones go to; nil: there is none
+
+	strays    map[uint64]stray
+	gathering bool // strays are being brought
+
+	link  *link // to the steward that new ones go to; nil: there is none
 	links map[*link]bool
 	found int // so many stewards were, until now
 
@@ -77,7 +81,7 @@ type seat struct {
 // Open finds the steward, or starts one. If that cannot be done now it is tried again for as
 // long as the process lives; an error is where there is none and need not be.
 func Open(t Terms) (*Engine, error) {
-	e := &Engine{Terms: t, seats: map[uint64]seat{}, links: map[*link]bool{}}
+	e := &Engine{Terms: t, seats: map[uint64]seat{}, strays: map[uint64]stray{}, links: map[*link]bool{}}
 	err := e.find(t.Program != "")
 	switch {
 	case err == nil:
@@ -220,9 +224,14 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	free = p.Server.Free() && free
 	e.mu.Lock()
 	l := e.link
-	if !free || e.Program == "" || !fits(&p) || l == nil || l.out.waiting() > full {
+	leaves := free && e.Program != "" && fits(&p)
+	if !leaves || l == nil || l.out.waiting() > full {
 		e.mu.Unlock()
-		e.Local.Start(p, done)
+		if leaves {
+			e.keep(p, done)
+		} else {
+			e.Local.Start(p, done)
+		}
 		return
 	}
 	left := e.left
@@ -269,7 +278,12 @@ func (e *Engine) Release(id uint64) (p relay.Pair, done func(relay.Stats), ok bo
 	at, found := e.seats[id]
 	e.mu.Unlock()
 	if !found {
-		return e.Local.Release(id)
+		if p, done, ok = e.Local.Release(id); ok {
+			if s, is := e.unkeep(id); is {
+				p.Note, done = s.note, s.done
+			}
+		}
+		return p, done, ok
 	}
 	if p, ok = at.at.release(id); !ok {
 		return p, nil, false

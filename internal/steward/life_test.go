@@ -225,6 +225,7 @@ func TestAStewardThatHangsHoldsNobodyUp(t *testing.T) {
 		return stays
 	})
 	_ = syscall.Kill(pid, syscall.SIGCONT)
+	eventually(t, "they are brought when it is well again", func() bool { return e.Has(5000) })
 }
 
 // A steward that has just nothing left to do may take a new usher's call, and hang up.

@@ -40,9 +40,6 @@ func newOutbox(nc *net.UnixConn, back func(*word)) (*outbox, error) {
 	return o, nil
 }
 
-// full is how many words may wait before the socket counts as full.
-const full = 256
-
 // post has a word sent. It owns the sockets of a pair from here on. What cannot be sent
 // any more goes back.
 func (o *outbox) post(w *word) {

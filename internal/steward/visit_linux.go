@@ -23,7 +23,7 @@ type visit struct {
 	all   bool     // they are being told
 	asked uint64   // by which list
 	next  uint64   // the first ending that it was not told
-	owes  []ending // that it was told while it led, and has not logged yet
+	owes  endings  // that it was told while it led, and has not logged yet
 }
 
 // enter begins a visit.
@@ -78,9 +78,7 @@ func (v *visit) leave() {
 	if s.leader == v {
 		s.leader = nil
 	}
-	for _, e := range v.owes { // it may have logged them: rather twice than never
-		s.ends.add(e)
-	}
+	s.tellAgain(v)
 	s.tellEnds()
 	for id, g := range s.guests { // or it would be kept for as long as they stay
 		if g.of == v {
@@ -126,12 +124,19 @@ func (v *visit) heard(n uint64) {
 	s := v.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	v.owes.heard(n)
 	if s.leader == v {
 		s.ends.heard(n)
 		s.leave()
-		return
 	}
-	v.owes = v.owes[min(n-min(n, v.next-uint64(len(v.owes))), uint64(len(v.owes))):]
+}
+
+// tellAgain has others told what an usher has not said to have logged: rather twice than
+// never. It is called with mu held.
+func (s *Steward) tellAgain(v *visit) {
+	for _, e := range v.owes.forget() {
+		s.ends.add(e)
+	}
 }
 
 // lost is a session whose sockets have not arrived.
@@ -150,6 +155,7 @@ func (v *visit) lead() {
 	s.mu.Lock()
 	old := s.leader
 	if old != nil && old != v { // what it was told it is about to log
+		s.tellAgain(old)
 		old.owes = s.ends.until(old.next)
 	}
 	if old != v {

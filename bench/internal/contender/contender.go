@@ -36,6 +36,7 @@ type Doors struct{ IMAP, IMAPS, POP3 load.Door }
 type Contender struct {
 	Doors
 	masters []*exec.Cmd
+	orphan  int // has replaced one of them; 0: none
 }
 
 // A Site is what a contender is given.
@@ -181,6 +182,9 @@ func (c *Contender) Stop() {
 		_ = syscall.Kill(-m.Process.Pid, syscall.SIGKILL) // children that linger, if any
 	}
 	c.masters = nil
+	if c.orphan > 0 {
+		_ = syscall.Kill(c.orphan, syscall.SIGKILL)
+	}
 }
 
 // find looks also where services are that are not for everybody.

@@ -27,6 +27,7 @@ const (
 	Release   = "release"   // all idle sessions end, after a last word
 	Fetch     = "fetch"     // N bytes come through one session
 	RoundTrip = "roundtrip" // N questions and answers in one session, one after the other
+	Talk      = "talk"      // for N milliseconds in Flight sessions; Slow is the longest round trip
 )
 
 // An Order is a line that the load reads.

@@ -29,6 +29,8 @@ func (l *load) obey(o Order) (r Result) {
 		err = l.fetch(o)
 	case RoundTrip:
 		err = l.roundTrip(o, &r)
+	case Talk:
+		err = l.talk(o, &r)
 	default:
 		err = fmt.Errorf("no such order")
 	}
@@ -148,6 +150,32 @@ func (l *load) roundTrip(o Order, r *Result) error {
 	}
 	r.count(took)
 	return c.leave()
+}
+
+// talk has a few sessions ask again and again, as people do while something happens.
+func (l *load) talk(o Order, r *Result) error {
+	took := make([][]time.Duration, o.Flight)
+	err := l.each(o.Flight, o.Flight, func(i int) error {
+		c, err := enter(o.Door, l.user())
+		if err != nil {
+			return err
+		}
+		for end := time.Now().Add(time.Duration(o.N) * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+			began := time.Now()
+			if err := c.exchange(c.noop); err != nil {
+				_ = c.Close()
+				return err
+			}
+			took[i] = append(took[i], time.Since(began))
+		}
+		return c.leave()
+	})
+	all := slices.Concat(took...)
+	if err == nil && len(all) > 0 {
+		r.count(all)
+		r.Slow = all[len(all)-1]
+	}
+	return err
 }
 
 func (r *Result) count(took []time.Duration) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,11 +77,22 @@ func (m *memory) keep(name string, f account.Fields, was state) {
 }
 
 // pack makes one row of a name and its fields: names and values in turn, each behind its
-// length.
+// length. The name of a column is its number, and a value that is the name is nothing.
 func pack(name string, f account.Fields) (b []byte) {
 	b = appendText(b, name)
 	for field, value := range f {
-		b = appendText(appendText(b, field), value)
+		if value == "" {
+			continue // the same as none
+		}
+		if i := slices.Index(columns, field); i >= 0 {
+			b = append(b, byte(i+1))
+		} else {
+			b = appendText(append(b, 0), field)
+		}
+		if value == name {
+			value = ""
+		}
+		b = appendText(b, value)
 	}
 	return b
 }
@@ -91,18 +103,30 @@ func appendText(b []byte, text string) []byte {
 
 // unpack returns the fields of a row, if it is that of a name.
 func unpack(row, name string) account.Fields {
-	next := func() (text string) {
+	number := func() int {
 		n, size := binary.Uvarint([]byte(row[:min(len(row), binary.MaxVarintLen64)]))
-		text, row = row[size:size+int(n)], row[size+int(n):]
+		row = row[size:]
+		return int(n)
+	}
+	text := func() (text string) {
+		n := number()
+		text, row = row[:n], row[n:]
 		return text
 	}
-	if next() != name {
+	if text() != name {
 		return nil
 	}
 	f := account.Fields{}
 	for len(row) > 0 {
-		field := next()
-		f[field] = next()
+		var field string
+		if column := number(); column > 0 {
+			field = columns[column-1]
+		} else {
+			field = text()
+		}
+		if f[field] = text(); f[field] == "" {
+			f[field] = name
+		}
 	}
 	return f
 }

@@ -81,6 +81,22 @@ func TestWhatIsRememberedHasABound(t *testing.T) {
 	}
 }
 
+func FuzzARememberedRowIsWhatWasRead(f *testing.F) {
+	f.Add("ann", "user", "ann", "quota", "5G")
+	f.Add("", "host", "x", "\x01", "\x00")
+	f.Fuzz(func(t *testing.T, name, field, value, other, text string) {
+		fields := account.Fields{field: value, other: text}
+		row := string(pack(name, fields))
+		maps.DeleteFunc(fields, func(_, value string) bool { return value == "" }) // the same as none
+		if got := unpack(row, name); !maps.Equal(got, fields) {
+			t.Errorf("%q of %q became %q", fields, name, got)
+		}
+		if unpack(row, name+"x") != nil {
+			t.Error("it is found by another name")
+		}
+	})
+}
+
 func TestARememberedAccountNeedsNoQuery(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
