@@ -5,9 +5,11 @@ package steward_test
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -25,7 +27,29 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "probe" {
 		os.Exit(steward.Probe(os.Args[2]))
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	endChildren()
+	os.Exit(status)
+}
+
+// endChildren ends the stewards that no test has ended: go test waits for all who could
+// still write, and one that nobody has come to waits for 20 seconds.
+func endChildren() {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		var pid, parent int
+		var state string
+		_, behind, _ := strings.Cut(string(text), ") ")
+		_, _ = fmt.Sscan(string(text), &pid)
+		_, _ = fmt.Sscan(behind, &state, &parent)
+		if parent == os.Getpid() {
+			_ = syscall.Kill(pid, syscall.SIGTERM)
+		}
+	}
 }
 
 // A place is where ushers and their steward meet.
