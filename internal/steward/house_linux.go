@@ -22,6 +22,8 @@ type Steward struct {
 	ln     *net.UnixListener
 	done   func(relay.Stats) // ended, once for all sessions
 
+	retiring sync.Mutex // one usher at a time has this steward replaced
+
 	mu      sync.Mutex
 	guests  map[uint64]guest
 	visits  map[*visit]bool

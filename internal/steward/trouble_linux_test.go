@@ -1,0 +1,142 @@
+package steward
+
+import (
+	"log/slog"
+	"math"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"usher/internal/relay"
+)
+
+// usherOf is an usher in this process, that has come to a steward.
+func usherOf(t *testing.T, s *Steward, adopt Adoption) *Engine {
+	t.Helper()
+	own, err := relay.NewEpoll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Open(Terms{Socket: s.ln.Addr().String(), Program: "/nonexistent", Local: own, Adopt: adopt, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close(); _ = own.Close() })
+	return e
+}
+
+// linked is the link that new sessions go to.
+func (e *Engine) linked() *link {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.link
+}
+
+// A message that the kernel does not take, as it is longer than the socket's room, is not
+// tried for ever: the session goes on here, until there is another link.
+func TestAWordThatCannotBeSentHoldsNobodyUp(t *testing.T) {
+	s := house(t)
+	e := usherOf(t, s, nil)
+	e.Lead()
+	first := e.linked()
+	if err := unix.SetsockoptInt(descriptorOf(first.out.nc), unix.SOL_SOCKET, unix.SO_SNDBUF, 1); err != nil { // as little as can be
+		t.Fatal(err)
+	}
+	near, client := line(t)
+	back, server := line(t)
+	e.Start(relay.Pair{ID: 1, Client: relay.Leg{Conn: near}, Server: relay.Leg{Conn: back}, Note: make([]byte, 16<<10)}, func(relay.Stats) {})
+	heirloom{client, server}.hears(t)
+	soon(t, "it is brought to the steward by another link", func() bool { return e.Has(1) && e.linked() != first })
+	heirloom{client, server}.hears(t)
+}
+
+// hears holds that a plain client hears its server.
+func (h heirloom) hears(t *testing.T) {
+	t.Helper()
+	if _, err := h.server.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.client.Read(make([]byte, 5)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The one before has a session until it has heard the answer. An answer that the kernel does
+// not take is none, while that one lives.
+func TestASessionOfWhichNobodyIsToldThatItHasArrivedStaysWhereItWas(t *testing.T) {
+	s := house(t)
+	a, b := ends(t)
+	before := connFor(t, a)
+	out, err := newOutbox(connFor(t, b), func(*word) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.sent(0, unix.EPERM)
+	near, client := line(t)
+	back, server := line(t)
+	w := &word{kind: moving, id: 1, fds: []int{descriptorOf(near), descriptorOf(back)}}
+	for i := range w.fds { // as they come out of a message
+		if w.fds[i], err = unix.FcntlInt(uintptr(w.fds[i]), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.adopt(w, out)
+	if s.engine.Kick(1, relay.Kicked) {
+		t.Error("it is here, and there")
+	}
+	_ = before.SetReadDeadline(time.Now().Add(time.Minute))
+	if _, err := newInbox(before).next(); !isOver(err) {
+		t.Errorf("the one before does not hear that this one has given up: %v", err)
+	}
+	_ = client.SetReadDeadline(time.Now().Add(time.Minute))
+	_, _ = near.Close(), back.Close() // those of the one before: there are no others
+	(heirloom{client, server}).closed(t)
+}
+
+// What an heir sends by mistake is not kept open.
+func TestASessionFromAnHeirIsNotKept(t *testing.T) {
+	s := house(t)
+	h := retired(t, s)
+	near, client := line(t)
+	back, _ := line(t)
+	h.out.post(&word{kind: moving, id: 1, pair: relay.Pair{Client: relay.Leg{Conn: near}, Server: relay.Leg{Conn: back}}})
+	h.out.drain(0)
+	_, _ = near.Close(), back.Close()
+	heirloom{client: client}.closed(t)
+}
+
+// A number that was never told takes nothing down.
+func TestEndingsThatWereNeverToldAreHeard(t *testing.T) {
+	for _, n := range []uint64{2, math.MaxInt64, math.MaxUint64} {
+		var e endings
+		e.add(ending{id: 1})
+		e.add(ending{id: 2})
+		e.heard(1)
+		e.heard(n)
+		if !e.none() {
+			t.Errorf("after %d there are %v", n, e.list)
+		}
+	}
+}
+
+// Two ushers may ask at once that a steward be replaced: it has one heir.
+func TestAStewardHasOneHeir(t *testing.T) {
+	s := house(t)
+	const many = 8
+	done := make(chan bool, many)
+	for range many {
+		a, b := ends(t)
+		connFor(t, b)
+		go func() { done <- s.retire(a) }()
+	}
+	heirs := 0
+	for range many {
+		if <-done {
+			heirs++
+		}
+	}
+	if heirs != 1 {
+		t.Errorf("there are %d heirs", heirs)
+	}
+}
