@@ -358,12 +358,12 @@ func (e *Engine) Close() {
 	}
 	e.mu.Unlock()
 	for _, l := range links {
-		quick := time.AfterFunc(time.Second, l.close)
-		if n := l.last.Load(); n > 0 {
-			l.out.post(&word{kind: heard, n: n})
+		told := make(chan struct{})
+		go func() { l.confirm(); l.out.drain(0); close(told) }()
+		select {
+		case <-told:
+		case <-time.After(time.Second): // what is not in the log by then the next usher is told again
 		}
-		l.out.drain(0)
-		quick.Stop()
 		l.close()
 	}
 }

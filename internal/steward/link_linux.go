@@ -248,7 +248,7 @@ func (e *Engine) kickLater(from *link, w *word) {
 	}
 }
 
-// release asks for a session.
+// release asks for a session. A steward that does not answer keeps it for now, see answer.
 func (l *link) release(id uint64) (p relay.Pair, ok bool) {
 	answer := make(chan word, 1)
 	l.mu.Lock()
@@ -259,6 +259,8 @@ func (l *link) release(id uint64) (p relay.Pair, ok bool) {
 	l.asked[id] = answer
 	l.mu.Unlock()
 	l.out.post(&word{kind: release, id: id})
+	late := time.AfterFunc(answerTime, func() { l.answer(&word{kind: kept, id: id}) })
+	defer late.Stop()
 	w, ok := <-answer
 	if !ok || w.kind == kept {
 		return p, false
@@ -266,20 +268,26 @@ func (l *link) release(id uint64) (p relay.Pair, ok bool) {
 	return w.arrived(), true
 }
 
-// answer passes an answer on. From here on nobody has the session.
+// answer passes an answer on. From here on nobody has the session: one for which nobody
+// waits any more is begun again.
 func (l *link) answer(w *word) {
 	l.mu.Lock()
 	c := l.asked[w.id]
 	delete(l.asked, w.id)
 	l.mu.Unlock()
-	if c == nil {
-		w.drop()
-		return
-	}
 	if w.kind == released {
-		_, _ = l.e.take(w.id)
+		done, ok := l.e.take(w.id)
+		switch {
+		case c != nil:
+		case ok:
+			l.e.Start(w.arrived(), done)
+		default:
+			w.drop()
+		}
 	}
-	c <- *w
+	if c != nil {
+		c <- *w
+	}
 }
 
 // part leaves a steward that has nothing left: who comes is its successor's.

@@ -140,3 +140,22 @@ func TestAStewardHasOneHeir(t *testing.T) {
 		t.Errorf("there are %d heirs", heirs)
 	}
 }
+
+// A steward that hung may give a session back when nobody waits for it any more.
+func TestASessionThatIsReleasedTooLateGoesOn(t *testing.T) {
+	s := house(t)
+	e := usherOf(t, s, nil)
+	e.Lead()
+	near, client := line(t)
+	back, server := line(t)
+	e.Start(relay.Pair{ID: 1, Client: relay.Leg{Conn: near}, Server: relay.Leg{Conn: back}}, func(relay.Stats) {})
+	heirloom{client, server}.hears(t)
+	e.linked().out.post(&word{kind: release, id: 1})
+	if _, ok := e.linked().release(2); ok { // whose answer comes behind the other
+		t.Error("a session that is not there is released")
+	}
+	heirloom{client, server}.hears(t)
+	if !e.Has(1) {
+		t.Error("nobody knows where it is")
+	}
+}
