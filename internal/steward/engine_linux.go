@@ -56,7 +56,7 @@ type Engine struct {
 	mu    sync.Mutex
 	seats map[uint64]seat // sessions that stewards have
 
-	strays    map[uint64]stray
+	strays    map[uint64]*stray
 	gathering bool // strays are being brought
 
 	link  *link // to the steward that new ones go to; nil: there is none
@@ -81,7 +81,7 @@ type seat struct {
 // Open finds the steward, or starts one. If that cannot be done now it is tried again for as
 // long as the process lives; an error is where there is none and need not be.
 func Open(t Terms) (*Engine, error) {
-	e := &Engine{Terms: t, seats: map[uint64]seat{}, strays: map[uint64]stray{}, links: map[*link]bool{}}
+	e := &Engine{Terms: t, seats: map[uint64]seat{}, strays: map[uint64]*stray{}, links: map[*link]bool{}}
 	err := e.find(t.Program != "")
 	switch {
 	case err == nil:
@@ -264,8 +264,12 @@ func fits(p *relay.Pair) bool {
 func (e *Engine) Kick(id uint64, why relay.Ending) bool {
 	e.mu.Lock()
 	at, ok := e.seats[id]
+	later := !ok && e.missed(id, why)
 	e.mu.Unlock()
-	if !ok {
+	switch {
+	case later:
+		return true
+	case !ok:
 		return e.Local.Kick(id, why)
 	}
 	at.at.out.post(&word{kind: kick, id: id, text: []byte(why)})

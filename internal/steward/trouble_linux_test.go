@@ -159,3 +159,38 @@ func TestASessionThatIsReleasedTooLateGoesOn(t *testing.T) {
 		t.Error("nobody knows where it is")
 	}
 }
+
+// kicked is an engine whose sessions are kicked while they are taken out of it.
+type kicked struct {
+	relay.Engine
+	kick func(id uint64)
+}
+
+func (k *kicked) Release(id uint64) (relay.Pair, func(relay.Stats), bool) {
+	p, done, ok := k.Engine.Release(id)
+	if ok {
+		k.kick(id)
+	}
+	return p, done, ok
+}
+
+// A session that is just being brought to a steward is in no engine. A kick finds it.
+func TestASessionIsKickedOnItsWay(t *testing.T) {
+	s := house(t)
+	e := usherOf(t, s, nil)
+	e.Lead()
+	e.Local = &kicked{e.Local, func(id uint64) {
+		if !e.Kick(id, relay.Expired) {
+			t.Error("there is no such session")
+		}
+	}}
+	near, client := line(t)
+	back, server := line(t)
+	why := make(chan relay.Ending, 1)
+	e.keep(relay.Pair{ID: 1, Client: relay.Leg{Conn: near}, Server: relay.Leg{Conn: back}}, func(st relay.Stats) { why <- st.Ended })
+	heirloom{client, server}.closed(t)
+	if got := <-why; got != relay.Expired {
+		t.Errorf("it has ended: %s", got)
+	}
+	soon(t, "it is nowhere", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.strays) == 0 && !e.gathering })
+}
