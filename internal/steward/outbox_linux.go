@@ -36,7 +36,7 @@ func newOutbox(nc *net.UnixConn, back func(*word)) (*outbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &outbox{nc: nc, raw: raw, back: back}
+	o := &outbox{nc: nc, raw: raw, back: back, text: make([]byte, 0, maxBytes)} // which never grows: keys would stay where it was
 	o.room.L = &o.mu
 	return o, nil
 }
@@ -152,6 +152,9 @@ func isFull(err error) bool {
 func (o *outbox) next() []*word {
 	o.mu.Lock()
 	if o.closed != nil || len(o.queue) == 0 {
+		if o.closed != nil {
+			clear(o.text) // of what the socket was too full for
+		}
 		left := o.queue
 		o.queue, o.sending = nil, false
 		o.room.Broadcast()

@@ -194,3 +194,33 @@ func TestASessionIsKickedOnItsWay(t *testing.T) {
 	}
 	soon(t, "it is nowhere", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return len(e.strays) == 0 && !e.gathering })
 }
+
+// Secrets are wiped where a message was written, and it was written nowhere else.
+func TestAMessageIsWrittenInOnePlace(t *testing.T) {
+	a, b := ends(t)
+	far := newInbox(connFor(t, b))
+	o, err := newOutbox(connFor(t, a), func(*word) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := &o.text[:1][0]
+	near, _ := line(t)
+	back, _ := line(t)
+	o.post(&word{kind: start, pair: relay.Pair{Client: relay.Leg{Conn: near, Keys: newKeys()}, Server: relay.Leg{Conn: back, Pending: make([]byte, 60<<10)}}})
+	words, err := far.next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words[0].drop()
+	o.drain(0)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if place != &o.text[:1][0] {
+		t.Error("it was written elsewhere, too")
+	}
+	for _, c := range o.text[:cap(o.text)] {
+		if c != 0 {
+			t.Fatal("it is still there")
+		}
+	}
+}
