@@ -328,7 +328,11 @@ func (e *Engine) Leave() {
 }
 
 // moved is when sessions are somebody else's: those at a link, or all.
-func (e *Engine) moved(l *link) { e.vacated(e.vacate(l), relay.Stats{Ended: relay.Moved}) }
+func (e *Engine) moved(l *link) {
+	e.hearing.Lock()
+	defer e.hearing.Unlock()
+	vacated(e.vacate(l), relay.Stats{Ended: relay.Moved})
+}
 
 // vacate takes the sessions of a link, or all.
 func (e *Engine) vacate(l *link) map[uint64]seat {
@@ -345,7 +349,7 @@ func (e *Engine) vacate(l *link) map[uint64]seat {
 }
 
 // vacated says of sessions that they have ended.
-func (e *Engine) vacated(seats map[uint64]seat, st relay.Stats) {
+func vacated(seats map[uint64]seat, st relay.Stats) {
 	for id, s := range seats {
 		st.ID = id
 		s.done(st)

@@ -130,9 +130,7 @@ func (l *link) obey(w *word) {
 	case ended:
 		l.ended(w)
 	case gone:
-		if done, ok := e.take(w.id); ok {
-			done(relay.Stats{ID: w.id, Ended: relay.Moved})
-		}
+		e.gone(w.id)
 	case superseded:
 		l.superseded()
 	case forgotten:
@@ -178,6 +176,15 @@ func (l *link) ended(w *word) {
 		done(w.stats)
 	}
 	l.ends(w.n)
+}
+
+// gone is when another usher has a session.
+func (e *Engine) gone(id uint64) {
+	e.hearing.Lock()
+	defer e.hearing.Unlock()
+	if done, ok := e.take(id); ok {
+		done(relay.Stats{ID: id, Ended: relay.Moved})
+	}
 }
 
 // superseded is when another usher leads at the steward: all is its now, but for what

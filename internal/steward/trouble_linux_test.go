@@ -224,3 +224,25 @@ func TestAMessageIsWrittenInOnePlace(t *testing.T) {
 		}
 	}
 }
+
+// Of a session one thing is heard at a time: were it adopted anew while it is still being
+// called lost, it would go on and nobody would know it.
+func TestASessionIsNotAdoptedWhileItIsBeingLost(t *testing.T) {
+	s := house(t)
+	adopted := make(chan struct{})
+	e := usherOf(t, s, func(uint64, Note) func(relay.Stats) { close(adopted); return func(relay.Stats) {} })
+	e.Lead()
+	old, now := &link{}, e.linked()
+	e.mu.Lock()
+	e.seats[1] = seat{at: old, done: func(relay.Stats) {
+		go now.has(&word{kind: have, id: 1})
+		select {
+		case <-adopted:
+			t.Error("it is adopted before its end is known")
+		case <-time.After(100 * time.Millisecond):
+		}
+	}}
+	e.mu.Unlock()
+	e.lost(old)
+	<-adopted
+}
