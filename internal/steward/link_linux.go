@@ -22,6 +22,7 @@ type link struct {
 	nth     int           // of those that were found: sessions move to later ones
 	last    atomic.Uint64 // ending that was heard, and the steward was not told so; 0: none
 	retired atomic.Bool   // another takes over from it
+	asks    atomic.Bool   // it was asked to have that done, and has not refused
 
 	mu      sync.Mutex
 	asked   map[uint64]chan word // for release
@@ -147,6 +148,7 @@ func (l *link) obey(w *word) {
 		if w.n == 1 { // however late it says so
 			l.retired.Store(true)
 		}
+		l.asks.Store(false)
 		select {
 		case l.yielded <- w.n == 1:
 		default:

@@ -24,6 +24,9 @@ func (e *Engine) parted(l *link) {
 	leads := e.leads
 	e.mu.Unlock()
 	whose := l.sought(math.MaxUint64)
+	if l.asks.Load() { // it has not lived to say whether it did
+		l.retired.Store(true)
+	}
 	if l.retired.Load() {
 		whose = append(whose, l)
 	} else {

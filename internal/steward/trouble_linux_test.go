@@ -246,3 +246,26 @@ func TestASessionIsNotAdoptedWhileItIsBeingLost(t *testing.T) {
 	e.lost(old)
 	<-adopted
 }
+
+// A steward that dies when it has just begun to pass its sessions on has told nobody that.
+func TestWhatAStewardHasPassedOnIsNotLostWithIt(t *testing.T) {
+	s := house(t)
+	near, client := line(t)
+	back, server := line(t)
+	s.take(relay.Pair{ID: 1, Client: relay.Leg{Conn: near}, Server: relay.Leg{Conn: back}}, nil)
+	e := usherOf(t, s, func(uint64, Note) func(relay.Stats) { return func(relay.Stats) {} })
+	e.Lead()
+	old := &link{e: e, yielded: make(chan bool, 1)}
+	e.mu.Lock()
+	e.seats[1] = seat{at: old, done: func(st relay.Stats) {
+		if st.Ended != relay.Moved {
+			t.Errorf("it has ended: %s", st.Ended)
+		}
+	}}
+	e.mu.Unlock()
+	old.expects()
+	e.parted(old)
+	soon(t, "it is found at the next steward", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.seats[1].at == e.link })
+	heirloom{client, server}.hears(t)
+	e.Leave() // which ends it for this usher
+}
