@@ -30,6 +30,8 @@ type link struct {
 	lists   uint64  // were asked for
 	after   []*link // whose sessions are sought here, by the list of that number
 	leaving bool
+	parting uint64        // the list that tells what is left of a steward that is about to leave; 0: none
+	stays   bool          // … something is
 	told    chan struct{} // all sessions were
 	gone    chan struct{} // closed at the end
 	yielded chan bool     // the answer to retire
@@ -138,6 +140,7 @@ func (l *link) obey(w *word) {
 		e.Log.Error("sessions have ended of which nobody was told: too many did while no usher ran", "sessions", w.n)
 	case listed:
 		e.seek(l, l.sought(w.n))
+		l.toldLeft(w.n)
 		select {
 		case l.told <- struct{}{}:
 		default:
@@ -214,6 +217,9 @@ func (e *Engine) leaves() bool {
 // another, or a new one.
 func (l *link) has(w *word) {
 	e := l.e
+	l.mu.Lock()
+	l.stays = true
+	l.mu.Unlock()
 	e.hearing.Lock()
 	defer e.hearing.Unlock()
 	e.mu.Lock()
@@ -297,31 +303,6 @@ func (l *link) answer(w *word) {
 	if c != nil {
 		c <- *w
 	}
-}
-
-// part leaves a steward that has nothing left: who comes is its successor's.
-func (l *link) part() {
-	l.mu.Lock()
-	again := l.leaving
-	l.leaving = true
-	l.retired.Store(true)
-	l.mu.Unlock()
-	if again {
-		return
-	}
-	go func() { // hear goes on meanwhile
-		l.e.goOn(l)
-		l.confirm()
-		l.out.drain(0)
-		l.close()
-	}()
-}
-
-// parts tells whether the link is about to end.
-func (l *link) parts() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.leaving || l.closed
 }
 
 // close ends the link.
