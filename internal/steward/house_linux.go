@@ -80,11 +80,12 @@ func (s *Steward) Run(stop <-chan struct{}) {
 	case <-stop:
 		s.dismiss()
 	}
-	_ = s.ln.Close()
-	s.coming.Wait()
 	s.mu.Lock()
+	s.over = true // nobody is taken in again, also if an heir dies just now
 	h := s.heir
 	s.mu.Unlock()
+	_ = s.ln.Close()
+	s.coming.Wait()
 	if h != nil {
 		h.out.drain(0)
 	}
