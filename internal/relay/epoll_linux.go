@@ -52,7 +52,7 @@ func (e *Epoll) Start(p Pair, done func(Stats)) {
 	p.Client.Pending, errClient = pr.legs[client].take(p.Client)
 	p.Server.Pending, errServer = pr.legs[server].take(p.Server)
 	told := l.enter(pr.id, func() {
-		switch pr.moved(); {
+		switch pr.goOn(p); {
 		case errClient != nil:
 			pr.end(ClientFailed)
 		case errServer != nil:

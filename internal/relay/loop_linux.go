@@ -115,7 +115,6 @@ func (l *loop) start(came *pair, p Pair) {
 	for side := range pr.legs {
 		pr.legs[side].lodge(l)
 	}
-	pr.goOn(p)
 	l.watch(pr)
 	for side, pending := range [][]byte{p.Client.Pending, p.Server.Pending} {
 		if len(pending) > 0 && !pr.over {

@@ -48,10 +48,10 @@ func (e *endings) heard(before uint64) {
 	if before <= e.first {
 		return
 	}
-	n := min(int(before-e.first), len(e.list))
+	n := min(before-e.first, uint64(len(e.list)))
 	clear(e.list[:n])
 	e.list = e.list[n:]
-	e.first += uint64(n)
+	e.first += n
 	if len(e.list) == 0 {
 		e.list = nil
 	}

@@ -68,3 +68,19 @@ func TestAnEndAfterTheLeaveIsForTheNextUsher(t *testing.T) {
 	b.Lead()
 	eventually(t, "the next usher is told", func() bool { return len(young.ends(1)) == 1 })
 }
+
+// An usher that ends while its log takes no lines has not logged what it was told.
+func TestAnEndThatIsNotInTheLogAtTheEndIsToldAgain(t *testing.T) {
+	p, old, young := newPlace(t), newBook(), newBook()
+	stuck, asked := make(chan struct{}), make(chan struct{}, 10)
+	a := p.usherLogging(old.adopt, func() { asked <- struct{}{}; <-stuck })
+	defer close(stuck)
+	a.Lead()
+	c, s := session(t, a, old, 1)
+	leaves(t, 1, c, s, old)
+	<-asked
+	a.Close()
+	b := p.usher(young.adopt)
+	b.Lead()
+	eventually(t, "the next usher is told", func() bool { return len(young.ends(1)) == 1 })
+}

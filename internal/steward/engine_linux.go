@@ -56,7 +56,7 @@ type Engine struct {
 	mu    sync.Mutex
 	seats map[uint64]seat // sessions that stewards have
 
-	strays    map[uint64]stray
+	strays    map[uint64]*stray
 	gathering bool // strays are being brought
 
 	link  *link // to the steward that new ones go to; nil: there is none
@@ -81,7 +81,7 @@ type seat struct {
 // Open finds the steward, or starts one. If that cannot be done now it is tried again for as
 // long as the process lives; an error is where there is none and need not be.
 func Open(t Terms) (*Engine, error) {
-	e := &Engine{Terms: t, seats: map[uint64]seat{}, strays: map[uint64]stray{}, links: map[*link]bool{}}
+	e := &Engine{Terms: t, seats: map[uint64]seat{}, strays: map[uint64]*stray{}, links: map[*link]bool{}}
 	err := e.find(t.Program != "")
 	switch {
 	case err == nil:
@@ -264,8 +264,12 @@ func fits(p *relay.Pair) bool {
 func (e *Engine) Kick(id uint64, why relay.Ending) bool {
 	e.mu.Lock()
 	at, ok := e.seats[id]
+	later := !ok && e.missed(id, why)
 	e.mu.Unlock()
-	if !ok {
+	switch {
+	case later:
+		return true
+	case !ok:
 		return e.Local.Kick(id, why)
 	}
 	at.at.out.post(&word{kind: kick, id: id, text: []byte(why)})
@@ -324,7 +328,11 @@ func (e *Engine) Leave() {
 }
 
 // moved is when sessions are somebody else's: those at a link, or all.
-func (e *Engine) moved(l *link) { e.vacated(e.vacate(l), relay.Stats{Ended: relay.Moved}) }
+func (e *Engine) moved(l *link) {
+	e.hearing.Lock()
+	defer e.hearing.Unlock()
+	vacated(e.vacate(l), relay.Stats{Ended: relay.Moved})
+}
 
 // vacate takes the sessions of a link, or all.
 func (e *Engine) vacate(l *link) map[uint64]seat {
@@ -341,7 +349,7 @@ func (e *Engine) vacate(l *link) map[uint64]seat {
 }
 
 // vacated says of sessions that they have ended.
-func (e *Engine) vacated(seats map[uint64]seat, st relay.Stats) {
+func vacated(seats map[uint64]seat, st relay.Stats) {
 	for id, s := range seats {
 		st.ID = id
 		s.done(st)
@@ -358,12 +366,12 @@ func (e *Engine) Close() {
 	}
 	e.mu.Unlock()
 	for _, l := range links {
-		quick := time.AfterFunc(time.Second, l.close)
-		if n := l.last.Load(); n > 0 {
-			l.out.post(&word{kind: heard, n: n})
+		told := make(chan struct{})
+		go func() { l.confirm(); l.out.drain(0); close(told) }()
+		select {
+		case <-told:
+		case <-time.After(time.Second): // what is not in the log by then the next usher is told again
 		}
-		l.out.drain(0)
-		quick.Stop()
 		l.close()
 	}
 }

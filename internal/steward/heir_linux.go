@@ -50,6 +50,8 @@ func (h *heir) kick(w *word) {
 // as they come to rest. If it dies this steward goes on.
 func (s *Steward) retire(fd int) bool {
 	nc, err := connOf(fd, "successor")
+	s.retiring.Lock()
+	defer s.retiring.Unlock()
 	s.mu.Lock()
 	busy := s.heir != nil || s.over
 	s.mu.Unlock()

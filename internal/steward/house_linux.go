@@ -22,6 +22,8 @@ type Steward struct {
 	ln     *net.UnixListener
 	done   func(relay.Stats) // ended, once for all sessions
 
+	retiring sync.Mutex // one usher at a time has this steward replaced
+
 	mu      sync.Mutex
 	guests  map[uint64]guest
 	visits  map[*visit]bool
@@ -78,11 +80,12 @@ func (s *Steward) Run(stop <-chan struct{}) {
 	case <-stop:
 		s.dismiss()
 	}
-	_ = s.ln.Close()
-	s.coming.Wait()
 	s.mu.Lock()
+	s.over = true // nobody is taken in again, also if an heir dies just now
 	h := s.heir
 	s.mu.Unlock()
+	_ = s.ln.Close()
+	s.coming.Wait()
 	if h != nil {
 		h.out.drain(0)
 	}

@@ -75,7 +75,8 @@ type arrival struct {
 
 // adopt takes a session over. It is a guest before the other steward, to whom it is one
 // until it hears of that, may be gone. The answer is on its way before the first byte moves,
-// see hearHeir; if there is nobody left to hear it the session is ours alone.
+// see hearHeir; if there is nobody left to hear it the session is ours alone. If it cannot be
+// said, to somebody who lives, the session is not ours.
 func (s *Steward) adopt(w *word, out *outbox) {
 	if w.fds[0] < 0 { // there was no descriptor left for it
 		out.post(&word{kind: kept, id: w.id})
@@ -86,14 +87,21 @@ func (s *Steward) adopt(w *word, out *outbox) {
 	s.arrival, s.guests[w.id] = a, guest{note: string(w.text)}
 	s.mu.Unlock()
 	out.post(&word{kind: adopted, id: w.id})
-	out.drain(0)
-	s.take(w.arrived(), nil)
+	mine := out.drain(0) || out.hungUp()
+	if mine {
+		s.take(w.arrived(), nil)
+	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.arrival = nil
-	if a.kick != nil {
+	switch {
+	case !mine:
+		delete(s.guests, w.id)
+		w.drop()
+		w.pair.Wipe()
+	case a.kick != nil:
 		s.engine.Kick(w.id, relay.Ending(a.kick.text))
 	}
-	s.mu.Unlock()
 }
 
 // alone is when the steward before this one is gone.

@@ -22,6 +22,7 @@ type link struct {
 	nth     int           // of those that were found: sessions move to later ones
 	last    atomic.Uint64 // ending that was heard, and the steward was not told so; 0: none
 	retired atomic.Bool   // another takes over from it
+	asks    atomic.Bool   // it was asked to have that done, and has not refused
 
 	mu      sync.Mutex
 	asked   map[uint64]chan word // for release
@@ -29,6 +30,8 @@ type link struct {
 	lists   uint64  // were asked for
 	after   []*link // whose sessions are sought here, by the list of that number
 	leaving bool
+	parting uint64        // the list that tells what is left of a steward that is about to leave; 0: none
+	stays   bool          // … something is
 	told    chan struct{} // all sessions were
 	gone    chan struct{} // closed at the end
 	yielded chan bool     // the answer to retire
@@ -130,15 +133,14 @@ func (l *link) obey(w *word) {
 	case ended:
 		l.ended(w)
 	case gone:
-		if done, ok := e.take(w.id); ok {
-			done(relay.Stats{ID: w.id, Ended: relay.Moved})
-		}
+		e.gone(w.id)
 	case superseded:
 		l.superseded()
 	case forgotten:
 		e.Log.Error("sessions have ended of which nobody was told: too many did while no usher ran", "sessions", w.n)
 	case listed:
 		e.seek(l, l.sought(w.n))
+		l.toldLeft(w.n)
 		select {
 		case l.told <- struct{}{}:
 		default:
@@ -149,6 +151,7 @@ func (l *link) obey(w *word) {
 		if w.n == 1 { // however late it says so
 			l.retired.Store(true)
 		}
+		l.asks.Store(false)
 		select {
 		case l.yielded <- w.n == 1:
 		default:
@@ -180,6 +183,15 @@ func (l *link) ended(w *word) {
 	l.ends(w.n)
 }
 
+// gone is when another usher has a session.
+func (e *Engine) gone(id uint64) {
+	e.hearing.Lock()
+	defer e.hearing.Unlock()
+	if done, ok := e.take(id); ok {
+		done(relay.Stats{ID: id, Ended: relay.Moved})
+	}
+}
+
 // superseded is when another usher leads at the steward: all is its now, but for what
 // others have than the one that we went on to.
 func (l *link) superseded() {
@@ -205,6 +217,9 @@ func (e *Engine) leaves() bool {
 // another, or a new one.
 func (l *link) has(w *word) {
 	e := l.e
+	l.mu.Lock()
+	l.stays = true
+	l.mu.Unlock()
 	e.hearing.Lock()
 	defer e.hearing.Unlock()
 	e.mu.Lock()
@@ -248,7 +263,7 @@ func (e *Engine) kickLater(from *link, w *word) {
 	}
 }
 
-// release asks for a session.
+// release asks for a session. A steward that does not answer keeps it for now, see answer.
 func (l *link) release(id uint64) (p relay.Pair, ok bool) {
 	answer := make(chan word, 1)
 	l.mu.Lock()
@@ -259,6 +274,8 @@ func (l *link) release(id uint64) (p relay.Pair, ok bool) {
 	l.asked[id] = answer
 	l.mu.Unlock()
 	l.out.post(&word{kind: release, id: id})
+	late := time.AfterFunc(answerTime, func() { l.answer(&word{kind: kept, id: id}) })
+	defer late.Stop()
 	w, ok := <-answer
 	if !ok || w.kind == kept {
 		return p, false
@@ -266,45 +283,26 @@ func (l *link) release(id uint64) (p relay.Pair, ok bool) {
 	return w.arrived(), true
 }
 
-// answer passes an answer on. From here on nobody has the session.
+// answer passes an answer on. From here on nobody has the session: one for which nobody
+// waits any more is begun again.
 func (l *link) answer(w *word) {
 	l.mu.Lock()
 	c := l.asked[w.id]
 	delete(l.asked, w.id)
 	l.mu.Unlock()
-	if c == nil {
-		w.drop()
-		return
-	}
 	if w.kind == released {
-		_, _ = l.e.take(w.id)
+		done, ok := l.e.take(w.id)
+		switch {
+		case c != nil:
+		case ok:
+			l.e.Start(w.arrived(), done)
+		default:
+			w.drop()
+		}
 	}
-	c <- *w
-}
-
-// part leaves a steward that has nothing left: who comes is its successor's.
-func (l *link) part() {
-	l.mu.Lock()
-	again := l.leaving
-	l.leaving = true
-	l.retired.Store(true)
-	l.mu.Unlock()
-	if again {
-		return
+	if c != nil {
+		c <- *w
 	}
-	go func() { // hear goes on meanwhile
-		l.e.goOn(l)
-		l.confirm()
-		l.out.drain(0)
-		l.close()
-	}()
-}
-
-// parts tells whether the link is about to end.
-func (l *link) parts() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.leaving || l.closed
 }
 
 // close ends the link.

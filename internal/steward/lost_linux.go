@@ -24,6 +24,9 @@ func (e *Engine) parted(l *link) {
 	leads := e.leads
 	e.mu.Unlock()
 	whose := l.sought(math.MaxUint64)
+	if l.asks.Load() { // it has not lived to say whether it did
+		l.retired.Store(true)
+	}
 	if l.retired.Load() {
 		whose = append(whose, l)
 	} else {
@@ -97,9 +100,11 @@ func (l *link) sought(n uint64) (whose []*link) {
 
 // lost ends the sessions of a steward that is gone.
 func (e *Engine) lost(l *link) {
+	e.hearing.Lock()
+	defer e.hearing.Unlock()
 	left := e.vacate(l)
 	if len(left) > 0 || !l.retired.Load() {
 		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(left))
 	}
-	e.vacated(left, relay.Stats{Ended: relay.Lost, Last: time.Now()})
+	vacated(left, relay.Stats{Ended: relay.Lost, Last: time.Now()})
 }

@@ -150,7 +150,7 @@ var errForm = errors.New("a message in bad form")
 // the caller's.
 func parse(b []byte, fds []int) (words []word, err error) {
 	for len(b) > 0 {
-		if len(b) < 4 || int(binary.BigEndian.Uint32(b)) > len(b)-4 {
+		if len(b) < 4 || uint64(binary.BigEndian.Uint32(b)) > uint64(len(b)-4) {
 			return nil, errForm
 		}
 		n := int(binary.BigEndian.Uint32(b))

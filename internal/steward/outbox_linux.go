@@ -3,6 +3,7 @@ package steward
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"sync"
 	"syscall"
@@ -35,7 +36,7 @@ func newOutbox(nc *net.UnixConn, back func(*word)) (*outbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &outbox{nc: nc, raw: raw, back: back}
+	o := &outbox{nc: nc, raw: raw, back: back, text: make([]byte, 0, maxBytes)} // which never grows: keys would stay where it was
 	o.room.L = &o.mu
 	return o, nil
 }
@@ -61,11 +62,22 @@ func (o *outbox) post(words ...*word) {
 	o.send(false)
 }
 
-// waiting is how many words were not sent yet.
+// waiting is how many words were not sent yet. Where none is sent any more that is more than
+// anybody waits for.
 func (o *outbox) waiting() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.closed != nil {
+		return math.MaxInt
+	}
 	return len(o.queue)
+}
+
+// hungUp tells whether nothing is sent any more because nobody is left who could hear it.
+func (o *outbox) hungUp() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return errors.Is(o.closed, unix.EPIPE) || errors.Is(o.closed, unix.ECONNRESET)
 }
 
 // drain waits until few words wait. It returns false if no more are sent.
@@ -114,16 +126,27 @@ func (o *outbox) send(patient bool) {
 			return
 		}
 		err := o.once(patient)
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ETOOMANYREFS) {
+		if isFull(err) {
 			if !patient {
 				go o.send(true)
 				return
 			}
-			time.Sleep(time.Millisecond) // too many descriptors are on their way: the kernel does not say when there is room
+			time.Sleep(time.Millisecond) // not the socket is full: the kernel does not say when there is room
 			continue
 		}
 		o.sent(len(words), err)
 	}
+}
+
+// isFull tells whether there is room later: in the socket, for descriptors on their way, or in
+// the memory that the kernel has for either.
+func isFull(err error) bool {
+	for _, why := range []error{unix.EAGAIN, unix.ETOOMANYREFS, unix.ENOBUFS, unix.ENOMEM} {
+		if errors.Is(err, why) {
+			return true
+		}
+	}
+	return false
 }
 
 // next gathers the next message. It returns nil, and nobody sends any more, if there is
@@ -131,6 +154,9 @@ func (o *outbox) send(patient bool) {
 func (o *outbox) next() []*word {
 	o.mu.Lock()
 	if o.closed != nil || len(o.queue) == 0 {
+		if o.closed != nil {
+			clear(o.text) // of what the socket was too full for
+		}
 		left := o.queue
 		o.queue, o.sending = nil, false
 		o.room.Broadcast()
@@ -190,7 +216,8 @@ func (o *outbox) once(patient bool) error {
 	return sent
 }
 
-// sent is after a message of so many words.
+// sent is after a message of so many words. After an error no more are sent, and the other
+// side hears that: then it hangs up, and whoever reads what it says knows it, too.
 func (o *outbox) sent(n int, err error) {
 	clear(o.text) // there may be keys in it
 	o.mu.Lock()
@@ -201,6 +228,7 @@ func (o *outbox) sent(n int, err error) {
 	}
 	if err != nil && o.closed == nil {
 		o.closed = err
+		_ = o.nc.CloseWrite()
 	}
 	o.room.Broadcast()
 	o.mu.Unlock()
@@ -216,15 +244,15 @@ func (o *outbox) sent(n int, err error) {
 
 // drop closes what went with a word, and wipes what was secret in it.
 func (w *word) drop() {
+	for _, fd := range w.fds {
+		_ = unix.Close(fd)
+	}
 	if w.kind == moving { // until the successor has answered it may have to come back
 		return
 	}
 	if w.pair.Client.Conn != nil {
 		_, _ = w.pair.Client.Conn.Close(), w.pair.Server.Conn.Close()
 		w.pair.Wipe()
-	}
-	for _, fd := range w.fds {
-		_ = unix.Close(fd)
 	}
 }
 

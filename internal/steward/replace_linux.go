@@ -54,8 +54,10 @@ func (e *Engine) replace() error {
 // errBusy is when a steward cannot be replaced, mostly because it has been already.
 var errBusy = errors.New("it does not let itself be replaced now")
 
-// expects forgets an answer to retire that came too late.
+// expects is before a steward is asked to retire. From here on it may have a successor, whatever
+// it lives to say. An answer that came too late is forgotten.
 func (l *link) expects() {
+	l.asks.Store(true)
 	select {
 	case <-l.yielded:
 	default:

@@ -144,3 +144,40 @@ func TestTheStewardOfAnUsherThatIsLateIsReplacedToo(t *testing.T) {
 	go func() { _, _ = io.Copy(io.Discard, slow); _ = slow.Close() }()
 	eventually(t, "the session has ended", func() bool { return len(young.ends(1)) == 1 })
 }
+
+// A steward without sessions has nothing left at once, and has not read yet what comes to it.
+func TestSessionsThatComeWhileAStewardLeavesAreNotLost(t *testing.T) {
+	p, all := newPlace(t), newBook()
+	e := p.usher(all.adopt)
+	e.Lead()
+	id := uint64(0)
+	for range 40 {
+		replaced := make(chan error, 1)
+		go func() { replaced <- e.Replace() }()
+		var far []ends
+		for done := false; !done; {
+			id++
+			c, s := session(t, e, all, id)
+			far = append(far, ends{c, s})
+			select {
+			case err := <-replaced:
+				if done = true; err != nil {
+					t.Fatal(err)
+				}
+			default:
+			}
+		}
+		first := id - uint64(len(far))
+		for i, f := range far {
+			passes(t, f.client, f.server)
+			if got := all.ends(first + uint64(i) + 1); len(got) > 0 {
+				t.Fatalf("session %d has ended %+v", i, got)
+			}
+			_, _ = f.client.Close(), f.server.Close()
+		}
+		eventually(t, "all have ended", func() bool { return e.Len() == 0 })
+	}
+	if n := all.known(); n > 0 {
+		t.Errorf("%d were told as new ones", n)
+	}
+}

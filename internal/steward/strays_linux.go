@@ -12,8 +12,10 @@ import (
 // process: when it began there was no steward, or a slow one. It would end with us, so it
 // is brought there as soon as that can be.
 type stray struct {
-	note Note
-	done func(relay.Stats)
+	note    Note
+	done    func(relay.Stats)
+	carried bool         // it is on its way there, and in no engine, or may be
+	missed  relay.Ending // it is to be kicked when it has arrived; "": it is not
 }
 
 // full is how many words may wait for a steward before it counts as slow.
@@ -22,7 +24,7 @@ const full = 256
 // keep starts a session here for now.
 func (e *Engine) keep(p relay.Pair, done func(relay.Stats)) {
 	e.mu.Lock()
-	e.strays[p.ID] = stray{p.Note, done}
+	e.strays[p.ID] = &stray{note: p.Note, done: done}
 	begin := !e.gathering
 	e.gathering = true
 	e.mu.Unlock()
@@ -36,7 +38,7 @@ func (e *Engine) keep(p relay.Pair, done func(relay.Stats)) {
 }
 
 // unkeep is when a session is here no more.
-func (e *Engine) unkeep(id uint64) (s stray, ok bool) {
+func (e *Engine) unkeep(id uint64) (s *stray, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	s, ok = e.strays[id]
@@ -56,13 +58,48 @@ func (e *Engine) gather() {
 			return
 		}
 		for _, id := range ids {
-			if p, _, ok := e.Local.Release(id); ok {
-				s, _ := e.unkeep(id)
-				p.Note = s.note
-				e.Start(p, s.done)
-			}
+			e.carry(id)
 		}
 	}
+}
+
+// carry brings one, if it is at rest. Whoever kicks it meanwhile does so behind it.
+func (e *Engine) carry(id uint64) {
+	e.mu.Lock()
+	s, ok := e.strays[id]
+	if ok {
+		s.carried = true
+	}
+	e.mu.Unlock()
+	if !ok {
+		return
+	}
+	p, _, ok := e.Local.Release(id)
+	if ok {
+		p.Note = s.note
+		e.Start(p, s.done)
+	}
+	e.mu.Lock()
+	if ok && e.strays[id] == s { // else it is one again
+		delete(e.strays, id)
+	}
+	s.carried = false
+	missed := s.missed
+	e.mu.Unlock()
+	if missed != "" {
+		e.Kick(id, missed)
+	}
+}
+
+// missed notes that a session is to be kicked that is on its way to a steward, and tells
+// whether one is. It is called with mu held.
+func (e *Engine) missed(id uint64, why relay.Ending) bool {
+	s := e.strays[id]
+	if s == nil || !s.carried {
+		return false
+	}
+	s.missed = why
+	return true
 }
 
 // astray are those that could be brought now.
