@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"usher/internal/admin"
 	"usher/internal/logs"
 	"usher/internal/relay"
 	"usher/internal/session"
@@ -85,4 +86,20 @@ func (s *Server) closeSteward() {
 	if s.steward != nil {
 		s.steward.Close()
 	}
+}
+
+// relays are the relay processes, for usher status.
+func (s *Server) relays() (list []admin.Relay) {
+	if s.steward == nil {
+		return nil
+	}
+	for _, r := range s.steward.Relays() {
+		list = append(list, admin.Relay{PID: r.PID, Version: r.Build, State: r.State, Sessions: r.Sessions})
+	}
+	return list
+}
+
+// lacksSteward tells whether sessions would be lost with this process, and were not to be.
+func (s *Server) lacksSteward() bool {
+	return s.current() == serving && s.house.Load().cfg.Server.RelayProcess && len(s.relays()) == 0
 }

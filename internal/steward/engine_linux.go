@@ -225,7 +225,7 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	e.mu.Lock()
 	l := e.link
 	leaves := free && e.Program != "" && fits(&p)
-	if !leaves || l == nil || l.out.waiting() > full {
+	if !leaves || l == nil || l.slow() {
 		e.mu.Unlock()
 		if leaves {
 			e.keep(p, done)
@@ -240,6 +240,7 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	}
 	e.mu.Unlock()
 	l.out.post(&word{kind: start, id: p.ID, text: p.Note, pair: p})
+	l.feel()
 	if left {
 		done(relay.Stats{ID: p.ID, Ended: relay.Moved})
 	}

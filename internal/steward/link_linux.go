@@ -22,6 +22,7 @@ type link struct {
 	nth     int           // of those that were found: sessions move to later ones
 	last    atomic.Uint64 // ending that was heard, and the steward was not told so; 0: none
 	retired atomic.Bool   // another takes over from it
+	pulse   pulse
 
 	mu      sync.Mutex
 	asked   map[uint64]chan word // for release
@@ -268,6 +269,10 @@ func (l *link) release(id uint64) (p relay.Pair, ok bool) {
 
 // answer passes an answer on. From here on nobody has the session.
 func (l *link) answer(w *word) {
+	if w.id == nobody {
+		l.felt()
+		return
+	}
 	l.mu.Lock()
 	c := l.asked[w.id]
 	delete(l.asked, w.id)

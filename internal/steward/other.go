@@ -41,6 +41,9 @@ func Open(Terms) (*Engine, error) {
 // Has is false.
 func (e *Engine) Has(uint64) bool { return false }
 
+// Relays are none.
+func (e *Engine) Relays() []Relay { return nil }
+
 // Apart is false.
 func (e *Engine) Apart() bool { return false }
 
