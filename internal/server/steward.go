@@ -23,7 +23,7 @@ func stewardAt(h *house) string { return filepath.Join(string(h.cfg.Server.State
 func (s *Server) apart(h *house, own relay.Engine, call *steward.Call) relay.Engine {
 	t := steward.Terms{
 		Socket: stewardAt(h), Local: own, Build: s.Build,
-		Adopt: s.adoptSeated, Log: s.log, Logged: func() { logs.Settle(s.log) }, Early: call,
+		Adopt: s.adoptSeated, Log: s.log, Logged: func() { logs.Settle(s.log) }, Early: call, Taken: s.robbed,
 	}
 	var err error
 	if h.cfg.Server.RelayProcess {
@@ -58,6 +58,16 @@ func (s *Server) adoptSeated(id uint64, note steward.Note) func(relay.Stats) {
 	return s.house.Load().desk.Resume(one)
 }
 
+// robbed is when another usher has made the sessions its own. At an upgrade it is meant to.
+func (s *Server) robbed() {
+	s.life.Lock() // an upgrade that has begun ends first
+	defer s.life.Unlock()
+	if s.current() == serving && !s.steward.Leads() {
+		s.log.Error("another usher has taken the sessions in the relay process: only one can have this state folder", "state", string(s.house.Load().cfg.Server.State),
+			"remedy", "stop the other one, or give it a state folder of its own; then usher upgrade here takes them back")
+	}
+}
+
 // leadSteward makes all sessions of the relay process ours.
 func (s *Server) leadSteward() {
 	if s.steward != nil {
@@ -78,6 +88,11 @@ func (s *Server) replaceSteward() {
 // leaveSteward lets its sessions go on without us.
 func (s *Server) leaveSteward() {
 	if s.steward != nil {
+		for _, r := range s.relays() {
+			if r.Sessions > 0 {
+				s.log.Info("sessions go on in the relay process: the next usher finds them there, usher stop would have ended them", "pid", r.PID, "sessions", r.Sessions)
+			}
+		}
 		s.steward.Leave()
 	}
 }

@@ -191,6 +191,9 @@ func (l *link) superseded() {
 	e.mu.Unlock()
 	if all {
 		e.moved(nil)
+		if e.Taken != nil {
+			go e.Taken()
+		}
 	} else {
 		e.moved(l)
 	}
@@ -341,7 +344,7 @@ func (e *Engine) again(start bool) {
 		if err == nil || over {
 			return
 		}
-		if said == nil || said.Error() != err.Error() {
+		if start && (said == nil || wait == againMost && said.Error() != err.Error()) { // else nothing new comes to this process
 			e.Log.Error("there is no relay process: new sessions stay in this one until there is", "err", err)
 			said = err
 		}

@@ -1,6 +1,9 @@
 package steward
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"sync"
 	"time"
 )
@@ -13,6 +16,7 @@ type pulse struct {
 	feeling bool        // it will be asked, or was
 	doubts  *time.Timer // until it has answered
 	silent  bool        // it has not
+	hidden  bool        // its socket is gone
 }
 
 const (
@@ -37,8 +41,22 @@ func (l *link) feel() {
 		p.mu.Lock()
 		p.doubts = time.AfterFunc(patience, l.unfelt)
 		p.mu.Unlock()
+		l.seesSocket()
 		l.out.post(&word{kind: release, id: nobody})
 	})
+}
+
+// seesSocket says so, once, when somebody has removed the socket: nobody would miss it until
+// the next usher does not find the sessions.
+func (l *link) seesSocket() {
+	_, err := os.Lstat(l.e.Socket)
+	l.pulse.mu.Lock()
+	defer l.pulse.mu.Unlock()
+	if gone := errors.Is(err, fs.ErrNotExist); gone && !l.pulse.hidden {
+		l.pulse.hidden = true
+		l.e.Log.Error("somebody has removed the relay process's socket: this process still has its sessions, the next one will not find them", "pid", l.pid, "socket", l.e.Socket,
+			"remedy", "do not restart or upgrade usher before they have ended; usher stop ends them")
+	}
 }
 
 // unfelt is when there is no answer.

@@ -26,10 +26,11 @@ func (e *Engine) replace() error {
 	if old == nil {
 		return e.find(true)
 	}
-	end, err := launchHeir(e.Program)
+	own, end, err := launchHeir(e.Program)
 	if err != nil {
 		return err
 	}
+	e.started(own)
 	old.expects()
 	old.out.post(&word{kind: retire, fds: []int{end}})
 	refused := old.retires()
