@@ -92,7 +92,8 @@ func Open(t Terms) (*Engine, error) {
 	case t.Program == "":
 		return nil, fmt.Errorf("the relay process: %w", err)
 	default:
-		go e.again(true)
+		e.lacks(err)
+		go e.again(true, err)
 	}
 	return e, nil
 }

@@ -334,8 +334,7 @@ const (
 )
 
 // again finds or starts another steward. Until then new sessions stay in this process.
-func (e *Engine) again(start bool) {
-	var said error
+func (e *Engine) again(start bool, said error) {
 	for wait := againFirst; ; wait = min(2*wait, againMost) {
 		err := e.find(start)
 		e.mu.Lock()
@@ -345,7 +344,7 @@ func (e *Engine) again(start bool) {
 			return
 		}
 		if start && (said == nil || wait == againMost && said.Error() != err.Error()) { // else nothing new comes to this process
-			e.Log.Error("there is no relay process: new sessions stay in this one until there is", "err", err)
+			e.lacks(err)
 			said = err
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -353,4 +352,9 @@ func (e *Engine) again(start bool) {
 		}
 		time.Sleep(wait)
 	}
+}
+
+// lacks says that there is no steward.
+func (e *Engine) lacks(err error) {
+	e.Log.Error("there is no relay process: new sessions stay in this one until there is", "err", err)
 }

@@ -32,7 +32,7 @@ func (e *Engine) parted(l *link) {
 	}
 	e.seek(l, whose)
 	if missing {
-		e.again(leads && e.Program != "")
+		e.again(leads && e.Program != "", nil)
 	}
 }
 

@@ -55,7 +55,7 @@ func (l *link) seesSocket() {
 	if gone := errors.Is(err, fs.ErrNotExist); gone && !l.pulse.hidden {
 		l.pulse.hidden = true
 		l.e.Log.Error("somebody has removed the relay process's socket: this process still has its sessions, the next one will not find them", "pid", l.pid, "socket", l.e.Socket,
-			"remedy", "do not restart or upgrade usher before they have ended; usher stop ends them")
+			"remedy", "do not restart usher before they have ended; usher stop ends them")
 	}
 }
 

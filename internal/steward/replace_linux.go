@@ -90,6 +90,6 @@ func (e *Engine) goOn(from *link) {
 	e.mu.Unlock()
 	if stays {
 		e.Log.Error("the relay process was replaced, and the new one cannot be found", "err", err)
-		go e.again(e.Program != "")
+		go e.again(e.Program != "", err)
 	}
 }
