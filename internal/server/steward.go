@@ -90,7 +90,7 @@ func (s *Server) leaveSteward() {
 	if s.steward != nil {
 		for _, r := range s.relays() {
 			if r.Sessions > 0 {
-				s.log.Info("sessions go on in the relay process: the next usher finds them there, usher stop would have ended them", "pid", r.PID, "sessions", r.Sessions)
+				s.log.Info("sessions go on in the relay process: the next usher finds them there; who wants them to end ends that process (SIGTERM)", "pid", r.PID, "sessions", r.Sessions)
 			}
 		}
 		s.steward.Leave()
