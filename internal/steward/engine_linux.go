@@ -138,12 +138,12 @@ func (e *Engine) attempt(start bool) error {
 			nc, err = dial(e.Socket)
 		}
 	}
-	if err != nil {
-		return err
+	var l *link
+	if err == nil {
+		l, err = newLink(e, nc)
 	}
-	l, err := newLink(e, nc)
 	if err != nil && own != nil { // nor will the next one that is started live
-		return fmt.Errorf("%s relay was started, and has ended (%s), see its last lines on standard error: %v", e.Program, own.fate(), err) //nolint:errorlint // it is not over by itself
+		return fmt.Errorf("%s relay was started, and does not come up (%s), see what it says on standard error: %v", e.Program, own.fate(), err) //nolint:errorlint // it is not over by itself
 	}
 	if err != nil {
 		return err

@@ -51,13 +51,13 @@ type child struct {
 	ended chan string // how, once
 }
 
-// fate is how a child has ended, which it is about to; "": it has not.
+// fate is how a child has ended, if it has, or is about to.
 func (c *child) fate() string {
 	select {
 	case how := <-c.ended:
 		return how
 	case <-time.After(time.Second):
-		return ""
+		return "it still runs"
 	}
 }
 

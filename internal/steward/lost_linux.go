@@ -115,7 +115,11 @@ func (e *Engine) lost(l *link) {
 		if own != nil {
 			how = own.fate()
 		}
-		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(left), "how", how)
+		what := "the relay process has ended: its sessions are lost, new ones go to another"
+		if len(left) == 0 {
+			what = "the relay process has ended: new sessions go to another"
+		}
+		e.Log.Error(what, "pid", l.pid, "sessions", len(left), "how", how)
 	}
 	e.vacated(left, relay.Stats{Ended: relay.Lost, Last: time.Now()})
 }
