@@ -27,6 +27,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "probe" {
 		os.Exit(steward.Probe(os.Args[2]))
 	}
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=20") // of processes that tests start: the race detector would wait for a second
 	status := m.Run()
 	endChildren()
 	os.Exit(status)

@@ -40,17 +40,19 @@ func newOutbox(nc *net.UnixConn, back func(*word)) (*outbox, error) {
 	return o, nil
 }
 
-// post has a word sent. It owns the sockets of a pair from here on. What cannot be sent
-// any more goes back.
-func (o *outbox) post(w *word) {
+// post has words sent, together if they fit. It owns the sockets of a pair from here on.
+// What cannot be sent any more goes back.
+func (o *outbox) post(words ...*word) {
 	o.mu.Lock()
 	if o.closed != nil {
 		o.mu.Unlock()
-		o.back(w)
+		for _, w := range words {
+			o.back(w)
+		}
 		return
 	}
-	o.queue = append(o.queue, w)
-	if o.sending {
+	o.queue = append(o.queue, words...)
+	if o.sending || len(o.queue) == 0 {
 		o.mu.Unlock()
 		return
 	}

@@ -204,9 +204,7 @@ func (v *visit) tell() {
 		}
 		time.Sleep(gather)
 		for words := v.news(); len(words) > 0; words = v.news() {
-			for _, w := range words {
-				v.out.post(w)
-			}
+			v.out.post(words...)
 			if !v.out.drain(chunk) {
 				return
 			}
