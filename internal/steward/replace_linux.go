@@ -40,7 +40,7 @@ func (e *Engine) replace() error {
 		return refused
 	}
 	if err := errors.Join(e.find(false), refused); err != nil {
-		return err
+		return fmt.Errorf("%w (the new one is process %d: if it hangs, kill it)", err, own.pid)
 	}
 	e.mu.Lock()
 	now := e.link
