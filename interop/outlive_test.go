@@ -207,8 +207,14 @@ func TestSigtermLeavesSessionsToTheRelayProcess(t *testing.T) {
 	}
 	c.send("still here")
 	c.expect("still here")
+	if said := fmt.Sprintf(`who wants them to end ends that process (SIGTERM)" pid=%d sessions=1`, l.relays()[0]); !strings.Contains(l.all(), said) {
+		t.Errorf("the log does not say where the session is: %s", said)
+	}
 	l.begin()
 	l.sessionsAre(1)
+	if out := l.command("status"); !regexp.MustCompile(fmt.Sprintf(`(?m)^%d +relaying +- +1 `, l.relays()[0])).MatchString(out) {
+		t.Errorf("usher status does not show the relay process:\n%s", out)
+	}
 	l.command("stop", "--drain", "0s")
 	c.expect("* BYE")
 	l.endedOnce(1)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,8 @@ type running struct {
 	drain     time.Duration
 	flushed   map[string]int // entries of users; "": of all
 	sources   []admin.Source
+	relay     []admin.Relay
+	alone     bool
 	penalties []admin.Penalty
 	forgiven  []admin.Pardon
 	tracing   func(admin.Watch, time.Duration) (admin.Trace, error)
@@ -37,7 +40,8 @@ type running struct {
 func (r *running) Process() admin.Process {
 	return admin.Process{
 		PID: os.Getpid(), Version: "1.2", State: admin.Serving, Since: morning,
-		Sessions: len(r.sessions), Conversations: 3, Descriptors: 70, DescriptorLimit: 20000, Sources: r.sources,
+		Sessions: len(r.sessions), Conversations: 3, Descriptors: 70, DescriptorLimit: 20000,
+		Relay: r.relay, Alone: r.alone, Sources: r.sources,
 	}
 }
 
@@ -205,6 +209,33 @@ func TestAnAdministratorAsksTheRunningUsher(t *testing.T) {
 	}
 	if out, complaints, status := ask(t, path, "upgrade"); out != "" || complaints != "it did not come up\n" || status != statusNo {
 		t.Errorf("upgrade says %q and %q, status %d", out, complaints, status)
+	}
+}
+
+func TestStatusShowsTheRelayProcess(t *testing.T) {
+	path, r := runUsher(t)
+	r.relay = []admin.Relay{{PID: 7, Version: "1.1", State: "replaced", Sessions: 1}, {PID: 8, Version: "1.2", State: "relaying", Sessions: 2}}
+	out, complaints, status := ask(t, path, "status")
+	for _, want := range []string{`(?m)^7 +replaced +- +1 +- +- +1\.1$`, `(?m)^8 +relaying +- +2 +- +- +1\.2$`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("usher status prints\n%s, which is not like %s", out, want)
+		}
+	}
+	if complaints != "" || status != 0 || strings.Contains(out, "no relay process") {
+		t.Errorf("usher status prints\n%s%sstatus %d", out, complaints, status)
+	}
+	r.relay, r.alone = nil, true
+	out, _, _ = ask(t, path, "status")
+	if want := "there is no relay process: new sessions end with process " + strconv.Itoa(os.Getpid()); !strings.Contains(out, want) {
+		t.Errorf("usher status prints\n%s, without %q", out, want)
+	}
+}
+
+func TestARelayProcessOfSeveralIsSeenOnce(t *testing.T) {
+	one := admin.Relay{PID: 7, State: "relaying", Sessions: 1}
+	got := relays([]admin.Process{{Relay: []admin.Relay{one}}, {Relay: []admin.Relay{{PID: 8}, one}}})
+	if len(got) != 2 || got[0].PID != 7 || got[0].Sessions != 2 || got[1].PID != 8 {
+		t.Errorf("they are %+v", got)
 	}
 }
 

@@ -23,6 +23,11 @@ func statusCommand() *cobra.Command {
 upgrade those that were replaced and keep sessions that could not move. CLIENTS
 are connections that are not logged in yet.
 
+With relay_process there is one more, which is relaying: it has sessions of these
+processes, which are counted there, too. One that is replaced has some that were not
+at rest at the upgrade; a slow one does not listen, and new sessions stay where they
+were let in until it does.
+
 Below, the sources of accounts, and what is remembered of their answers: ENTRIES
 are accounts, UNKNOWN names that a source does not know; HITS are questions that
 were answered from memory, MISSES those that were not; for STALE of these the
@@ -61,7 +66,32 @@ func showProcesses(w io.Writer, list []admin.Process, asJSON bool) error {
 		files := fmt.Sprintf("%d of %d", p.Descriptors, p.DescriptorLimit)
 		t.row(p.PID, p.State, clock(p.Since), p.Sessions, p.Conversations, files, p.Version)
 	}
-	return errors.Join(t.end(), showSources(w, list))
+	for _, r := range relays(list) {
+		t.row(r.PID, r.State, "-", r.Sessions, "-", "-", r.Version)
+	}
+	err := t.end()
+	for _, p := range list {
+		if p.Alone {
+			fmt.Fprintf(w, "\nthere is no relay process: new sessions end with process %d; the log says why\n", p.PID)
+		}
+	}
+	return errors.Join(err, showSources(w, list))
+}
+
+// relays are the relay processes, each once, with the sessions that all processes have
+// there.
+func relays(list []admin.Process) (all []admin.Relay) {
+	for _, p := range list {
+		for _, r := range p.Relay {
+			i := slices.IndexFunc(all, func(seen admin.Relay) bool { return seen.PID == r.PID })
+			if i < 0 {
+				all = append(all, r)
+				continue
+			}
+			all[i].Sessions += r.Sessions
+		}
+	}
+	return all
 }
 
 // showSources shows what the processes remember, and which servers fail.

@@ -71,7 +71,18 @@ type Process struct {
 	Conversations   int       `json:"conversations"` // not logged in yet
 	Descriptors     int       `json:"descriptors"`
 	DescriptorLimit int       `json:"descriptor_limit"`
+	Relay           []Relay   `json:"relay,omitempty"`   // processes that have sessions of this one
+	Alone           bool      `json:"alone,omitempty"`   // there should be a relay process, and there is none
 	Sources         []Source  `json:"sources,omitempty"` // of accounts, in the order in which they are asked
+}
+
+// A Relay is a relay process as the process of usher sees it that has it. The names in
+// JSON are a contract.
+type Relay struct {
+	PID      int    `json:"pid"`
+	Version  string `json:"version"`
+	State    string `json:"state"`    // relaying, replaced, slow
+	Sessions int    `json:"sessions"` // of the process that sees it, and counted there, too
 }
 
 // A Source is a source of accounts, and what is remembered of its answers. The names in

@@ -64,7 +64,7 @@ func (s *Server) Process() admin.Process {
 	return admin.Process{
 		PID: os.Getpid(), Version: s.Version, State: s.current().String(), Since: s.since,
 		Sessions: s.sessions.Len(), Conversations: s.limits.Conversations(), Descriptors: open, DescriptorLimit: most,
-		Sources: sources,
+		Relay: s.relays(), Alone: s.lacksSteward(), Sources: sources,
 	}
 }
 

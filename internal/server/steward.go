@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"usher/internal/admin"
 	"usher/internal/logs"
 	"usher/internal/relay"
 	"usher/internal/session"
@@ -22,7 +23,7 @@ func stewardAt(h *house) string { return filepath.Join(string(h.cfg.Server.State
 func (s *Server) apart(h *house, own relay.Engine, call *steward.Call) relay.Engine {
 	t := steward.Terms{
 		Socket: stewardAt(h), Local: own, Build: s.Build,
-		Adopt: s.adoptSeated, Log: s.log, Logged: func() { logs.Settle(s.log) }, Early: call,
+		Adopt: s.adoptSeated, Log: s.log, Logged: func() { logs.Settle(s.log) }, Early: call, Taken: s.robbed,
 	}
 	var err error
 	if h.cfg.Server.RelayProcess {
@@ -57,6 +58,16 @@ func (s *Server) adoptSeated(id uint64, note steward.Note) func(relay.Stats) {
 	return s.house.Load().desk.Resume(one)
 }
 
+// robbed is when another usher has made the sessions its own. At an upgrade it is meant to.
+func (s *Server) robbed() {
+	s.life.Lock() // an upgrade that has begun ends first
+	defer s.life.Unlock()
+	if s.current() == serving && !s.steward.Leads() {
+		s.log.Error("another usher has taken the sessions in the relay process: only one can have this state folder", "state", string(s.house.Load().cfg.Server.State),
+			"remedy", "stop the other one, or give it a state folder of its own; then usher upgrade here takes them back")
+	}
+}
+
 // leadSteward makes all sessions of the relay process ours.
 func (s *Server) leadSteward() {
 	if s.steward != nil {
@@ -77,6 +88,11 @@ func (s *Server) replaceSteward() {
 // leaveSteward lets its sessions go on without us.
 func (s *Server) leaveSteward() {
 	if s.steward != nil {
+		for _, r := range s.relays() {
+			if r.Sessions > 0 {
+				s.log.Info("sessions go on in the relay process: the next usher finds them there; who wants them to end ends that process (SIGTERM)", "pid", r.PID, "sessions", r.Sessions)
+			}
+		}
 		s.steward.Leave()
 	}
 }
@@ -85,4 +101,20 @@ func (s *Server) closeSteward() {
 	if s.steward != nil {
 		s.steward.Close()
 	}
+}
+
+// relays are the relay processes, for usher status.
+func (s *Server) relays() (list []admin.Relay) {
+	if s.steward == nil {
+		return nil
+	}
+	for _, r := range s.steward.Relays() {
+		list = append(list, admin.Relay{PID: r.PID, Version: r.Build, State: r.State, Sessions: r.Sessions})
+	}
+	return list
+}
+
+// lacksSteward tells whether sessions would be lost with this process, and were not to be.
+func (s *Server) lacksSteward() bool {
+	return s.current() == serving && s.house.Load().cfg.Server.RelayProcess && len(s.relays()) == 0
 }

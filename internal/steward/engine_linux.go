@@ -1,6 +1,7 @@
 package steward
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,6 +24,7 @@ type Terms struct {
 	Log     *slog.Logger
 	Logged  func() // waits until what was logged is where it belongs; nil: it is at once
 	Early   *Call  // nil: there is none
+	Taken   func() // is called when another usher leads; may be nil
 }
 
 // A Call is a connection to a steward. The one that root makes is heard by a steward that
@@ -61,7 +63,9 @@ type Engine struct {
 
 	link  *link // to the steward that new ones go to; nil: there is none
 	links map[*link]bool
-	found int // so many stewards were, until now
+
+	children map[uint64]*child
+	found    int // so many stewards were, until now
 
 	sought []*link // whose sessions are to be looked for at the next that is found
 	leads  bool    // all sessions are ours
@@ -81,14 +85,17 @@ type seat struct {
 // Open finds the steward, or starts one. If that cannot be done now it is tried again for as
 // long as the process lives; an error is where there is none and need not be.
 func Open(t Terms) (*Engine, error) {
-	e := &Engine{Terms: t, seats: map[uint64]seat{}, strays: map[uint64]*stray{}, links: map[*link]bool{}}
+	e := &Engine{
+		Terms: t, seats: map[uint64]seat{}, strays: map[uint64]*stray{}, links: map[*link]bool{}, children: map[uint64]*child{},
+	}
 	err := e.find(t.Program != "")
 	switch {
 	case err == nil:
 	case t.Program == "":
 		return nil, fmt.Errorf("the relay process: %w", err)
 	default:
-		go e.again(true)
+		e.lacks(err)
+		go e.again(true, err)
 	}
 	return e, nil
 }
@@ -126,24 +133,29 @@ func (e *Engine) search(start bool) (err error) {
 func (e *Engine) attempt(start bool) error {
 	nc, err := e.call()
 	how := "relay process found"
+	var own *child
 	if err != nil && start && (errors.Is(err, unix.ECONNREFUSED) || errors.Is(err, unix.ENOENT)) {
 		how = "relay process started"
-		if err = launch(e.Program, e.Socket); err == nil {
+		if own, err = launch(e.Program, e.Socket); err == nil {
 			nc, err = dial(e.Socket)
 		}
 	}
+	var l *link
+	if err == nil {
+		l, err = newLink(e, nc)
+	}
+	if err != nil && own != nil { // nor will the next one that is started live
+		return fmt.Errorf("%s relay was started, and does not come up (%s), see what it says on standard error: %v", e.Program, own.fate(), err) //nolint:errorlint // it is not over by itself
+	}
 	if err != nil {
 		return err
 	}
-	l, err := newLink(e, nc)
-	if err != nil {
-		return err
-	}
+	e.started(own)
 	if again, over := e.use(l); over || again != l {
 		l.close()
 		return nil
 	}
-	e.Log.Info(how, "pid", l.pid, "sessions", l.guests)
+	e.Log.Log(context.Background(), e.news(l), how, "pid", l.pid, "sessions", l.guests)
 	go l.hear()
 	return nil
 }
@@ -171,6 +183,26 @@ func (e *Engine) use(l *link) (used *link, over bool) {
 		used.out.post(w)
 	}
 	return used, false
+}
+
+// started notes a steward that is our child.
+func (e *Engine) started(own *child) {
+	if own != nil {
+		e.mu.Lock()
+		e.children[own.pid] = own
+		e.mu.Unlock()
+	}
+}
+
+// news is how much it matters to people that a steward was found: not that a process which
+// was replaced follows its last sessions.
+func (e *Engine) news(l *link) slog.Level {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if l.nth > 1 && !e.leads {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // linkTo is the link to the same steward that is there already, or the new one.
@@ -218,6 +250,13 @@ func (e *Engine) Lead() {
 	}
 }
 
+// Leads tells whether all sessions are ours.
+func (e *Engine) Leads() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.leads
+}
+
 // Start implements relay.Engine. It never waits for the steward.
 func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	free := p.Client.Free()
@@ -225,7 +264,7 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	e.mu.Lock()
 	l := e.link
 	leaves := free && e.Program != "" && fits(&p)
-	if !leaves || l == nil || l.out.waiting() > full {
+	if !leaves || l == nil || l.slow() {
 		e.mu.Unlock()
 		if leaves {
 			e.keep(p, done)
@@ -240,6 +279,7 @@ func (e *Engine) Start(p relay.Pair, done func(relay.Stats)) {
 	}
 	e.mu.Unlock()
 	l.out.post(&word{kind: start, id: p.ID, text: p.Note, pair: p})
+	l.feel()
 	if left {
 		done(relay.Stats{ID: p.ID, Ended: relay.Moved})
 	}

@@ -17,6 +17,8 @@ type heir struct {
 	out *outbox
 	in  *inbox
 
+	speaks chan struct{} // closed when it has said something: it does not hang
+
 	// Under the steward's mu:
 	moving map[uint64]mover // were sent, and not answered
 	missed map[uint64]*word // are to be kicked there when they are answered
@@ -68,7 +70,7 @@ func (s *Steward) retire(fd int) bool {
 	}
 	_ = s.ln.SetDeadline(time.Unix(1, 0)) // who comes from now on is the successor's
 	s.coming.Wait()
-	h := &heir{in: newInbox(nc), moving: map[uint64]mover{}, missed: map[uint64]*word{}}
+	h := &heir{in: newInbox(nc), speaks: make(chan struct{}), moving: map[uint64]mover{}, missed: map[uint64]*word{}}
 	if h.out, err = newOutbox(nc, func(w *word) { go s.unheard(w) }); err != nil {
 		_ = nc.Close()
 		_ = unix.Close(own)
@@ -138,6 +140,11 @@ func connOf(fd int, name string) (*net.UnixConn, error) {
 
 // moveAll moves what is at rest, again and again, until nothing is left.
 func (s *Steward) moveAll(h *heir, over <-chan struct{}) {
+	select { // or sessions would hang with it
+	case <-h.speaks:
+	case <-over:
+		return
+	}
 	for wait := againSoon; ; wait = min(2*wait, againLate) {
 		s.mu.Lock()
 		ids := make([]uint64, 0, len(s.guests))
@@ -201,9 +208,11 @@ func (s *Steward) move(h *heir, id uint64) bool {
 func (s *Steward) hearHeir(h *heir, over chan struct{}) {
 	defer close(over)
 	var err error
-	for err == nil {
+	for first := true; err == nil; first = false {
 		var words []word
-		words, err = h.in.next()
+		if words, err = h.in.next(); first && err == nil {
+			close(h.speaks)
+		}
 		for _, w := range words {
 			switch w.kind {
 			case adopted:

@@ -98,6 +98,14 @@ type oddHeir struct {
 // retired has a steward be replaced by the test.
 func retired(t *testing.T, s *Steward) *oddHeir {
 	t.Helper()
+	h := silent(t, s)
+	h.out.post(&word{kind: passed})
+	return h
+}
+
+// silent is retired by a successor that says nothing.
+func silent(t *testing.T, s *Steward) *oddHeir {
+	t.Helper()
 	a, b := ends(t)
 	h := &oddHeir{nc: connFor(t, b)}
 	h.in = newInbox(h.nc)
@@ -266,6 +274,20 @@ func TestWhatAnHeirMayHaveIsEndedAloud(t *testing.T) {
 
 // An heir that cannot say that it has a session does not begin with it: the one before may
 // have it still.
+// A successor that hangs when it begins gets nothing that would hang with it.
+func TestASilentSuccessorGetsNoSession(t *testing.T) {
+	s, client := house(t), clientOf(t)
+	one := guestOf(t, s, 1)
+	h := silent(t, s)
+	h.hears(t, heritage)
+	_ = h.nc.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if words, err := h.in.next(); err == nil {
+		t.Errorf("it hears %v", words)
+	}
+	one.says(t, client)
+	_ = h.nc.Close()
+}
+
 func TestNoByteMovesBeforeTheAnswer(t *testing.T) {
 	a, b := ends(t)
 	if err := unix.SetsockoptInt(b, unix.SOL_SOCKET, unix.SO_SNDBUF, 1); err != nil { // as little as can be: a few answers

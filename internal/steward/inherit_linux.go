@@ -35,6 +35,7 @@ func Succeed(nc *net.UnixConn, build string) (*Steward, error) {
 		return nil, err
 	}
 	s.before = out
+	out.post(&word{kind: passed}) // we are well: sessions may come
 	go s.inherit(in, out, words[1:])
 	return s, nil
 }

@@ -3,12 +3,14 @@ package steward
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,25 +45,43 @@ func dial(path string) (nc *net.UnixConn, err error) {
 	return nc, err
 }
 
+// A child is a steward that this process has started.
+type child struct {
+	pid   uint64
+	ended chan string // how, once
+}
+
+// fate is how a child has ended, if it has, or is about to.
+func (c *child) fate() string {
+	select {
+	case how := <-c.ended:
+		return how
+	case <-time.After(time.Second):
+		return "it still runs"
+	}
+}
+
 // launch starts a steward that listens at path.
-func launch(program, path string) error {
-	_ = os.Remove(path) // nobody answers there any more
+func launch(program, path string) (*child, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // nobody answers there any more
+		return nil, err
+	}
 	var ln *net.UnixListener
 	err := at(path, func(name string) (err error) {
 		ln, err = net.ListenUnix("unixpacket", &net.UnixAddr{Name: name, Net: "unixpacket"})
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ln.SetUnlinkOnClose(false)
 	defer func() { _ = ln.Close() }()
 	if err := os.Chmod(path, 0o600); err != nil {
-		return err
+		return nil, err
 	}
 	f, err := ln.File()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = f.Close() }()
 	return run(program, f)
@@ -69,7 +89,7 @@ func launch(program, path string) error {
 
 // run starts a steward with the one descriptor by which it is told all else. It has no
 // terminal, so that it does not end with ours.
-func run(program string, told *os.File) error {
+func run(program string, told *os.File) (*child, error) {
 	cmd := exec.Command(program, "relay")
 	cmd.Env = []string{}
 	for _, v := range os.Environ() {
@@ -80,24 +100,28 @@ func run(program string, told *os.File) error {
 	cmd.Dir, cmd.Stderr, cmd.ExtraFiles = "/", os.Stderr, []*os.File{told}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
-	go func() { _ = cmd.Wait() }() // no zombie; who talks to it sees the end
-	return nil
+	c := &child{uint64(cmd.Process.Pid), make(chan string, 1)}
+	go func() { // no zombie
+		_ = cmd.Wait()
+		c.ended <- cmd.ProcessState.String()
+	}()
+	return c, nil
 }
 
 // launchHeir starts a steward that is to replace another, and returns what that one is to
 // be told by.
-func launchHeir(program string) (end int, err error) {
+func launchHeir(program string) (c *child, end int, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("socketpair: %w", err)
+		return nil, -1, fmt.Errorf("socketpair: %w", err)
 	}
 	theirs := os.NewFile(uintptr(fds[1]), "predecessor")
 	defer func() { _ = theirs.Close() }()
-	if err := run(program, theirs); err != nil {
+	if c, err = run(program, theirs); err != nil {
 		_ = unix.Close(fds[0])
-		return -1, err
+		return nil, -1, err
 	}
-	return fds[0], nil
+	return c, fds[0], nil
 }

@@ -228,6 +228,39 @@ func TestAStewardThatHangsHoldsNobodyUp(t *testing.T) {
 	eventually(t, "they are brought when it is well again", func() bool { return e.Has(5000) })
 }
 
+// A client hears its OK from the steward: if that hangs, only those hang that come before
+// it is noticed, the log says what to do, and usher status shows it.
+func TestAStewardThatHangsIsNoticedWithTheFirstLogin(t *testing.T) {
+	t.Parallel()
+	p, all := newPlace(t), newBook()
+	e := p.usher(all.adopt)
+	e.Lead()
+	pid := int(e.PID())
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+	session(t, e, all, 1)
+	eventually(t, "usher sees that it is slow", func() bool { return e.Relays()[0].State == steward.Slow })
+	c, s := session(t, e, all, 2)
+	if e.Has(2) {
+		t.Error("a session was given to a steward that does not answer")
+	}
+	passes(t, c, s)
+	if text := p.log.String(); strings.Count(text, "the relay process does not answer") != 1 || !strings.Contains(text, "kill -CONT") {
+		t.Errorf("the log says\n%s", text)
+	}
+	_ = syscall.Kill(pid, syscall.SIGCONT)
+	eventually(t, "sessions are brought when it is well again", func() bool { return e.Has(2) })
+	passes(t, c, s)
+	if r := e.Relays(); len(r) != 1 || r[0].State != steward.Relaying || r[0].Sessions != 2 || r[0].PID != pid {
+		t.Errorf("usher sees %+v", r)
+	}
+	if !strings.Contains(p.log.String(), "answers again") {
+		t.Error("the log does not say that all is well again")
+	}
+}
+
 // A steward that has just nothing left to do may take a new usher's call, and hang up.
 func TestAnUsherThatComesWhileTheStewardEndsStartsAnother(t *testing.T) {
 	p := newPlace(t)

@@ -23,6 +23,7 @@ type link struct {
 	last    atomic.Uint64 // ending that was heard, and the steward was not told so; 0: none
 	retired atomic.Bool   // another takes over from it
 	asks    atomic.Bool   // it was asked to have that done, and has not refused
+	pulse   pulse
 
 	mu      sync.Mutex
 	asked   map[uint64]chan word // for release
@@ -202,6 +203,9 @@ func (l *link) superseded() {
 	e.mu.Unlock()
 	if all {
 		e.moved(nil)
+		if e.Taken != nil {
+			go e.Taken()
+		}
 	} else {
 		e.moved(l)
 	}
@@ -286,6 +290,10 @@ func (l *link) release(id uint64) (p relay.Pair, ok bool) {
 // answer passes an answer on. From here on nobody has the session: one for which nobody
 // waits any more is begun again.
 func (l *link) answer(w *word) {
+	if w.id == nobody {
+		l.felt()
+		return
+	}
 	l.mu.Lock()
 	c := l.asked[w.id]
 	delete(l.asked, w.id)
@@ -324,8 +332,7 @@ const (
 )
 
 // again finds or starts another steward. Until then new sessions stay in this process.
-func (e *Engine) again(start bool) {
-	var said error
+func (e *Engine) again(start bool, said error) {
 	for wait := againFirst; ; wait = min(2*wait, againMost) {
 		err := e.find(start)
 		e.mu.Lock()
@@ -334,8 +341,8 @@ func (e *Engine) again(start bool) {
 		if err == nil || over {
 			return
 		}
-		if said == nil || said.Error() != err.Error() {
-			e.Log.Error("there is no relay process: new sessions stay in this one until there is", "err", err)
+		if start && (said == nil || wait == againMost && said.Error() != err.Error()) { // else nothing new comes to this process
+			e.lacks(err)
 			said = err
 		}
 		if errors.Is(err, net.ErrClosed) {
@@ -343,4 +350,9 @@ func (e *Engine) again(start bool) {
 		}
 		time.Sleep(wait)
 	}
+}
+
+// lacks says that there is no steward.
+func (e *Engine) lacks(err error) {
+	e.Log.Error("there is no relay process: new sessions stay in this one until there is", "err", err)
 }

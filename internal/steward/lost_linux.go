@@ -13,6 +13,7 @@ import (
 func (e *Engine) parted(l *link) {
 	e.mu.Lock()
 	delete(e.links, l)
+	defer e.forget(l)
 	if e.over {
 		e.mu.Unlock()
 		return
@@ -34,8 +35,15 @@ func (e *Engine) parted(l *link) {
 	}
 	e.seek(l, whose)
 	if missing {
-		e.again(leads && e.Program != "")
+		e.again(leads && e.Program != "", nil)
 	}
+}
+
+// forget forgets a child that is gone.
+func (e *Engine) forget(l *link) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.children, l.pid)
 }
 
 // seek looks for the sessions of stewards that are gone at the next one behind a link, and
@@ -103,8 +111,20 @@ func (e *Engine) lost(l *link) {
 	e.hearing.Lock()
 	defer e.hearing.Unlock()
 	left := e.vacate(l)
-	if len(left) > 0 || !l.retired.Load() {
-		e.Log.Error("the relay process has ended: its sessions are lost, new ones go to another", "pid", l.pid, "sessions", len(left))
+	e.mu.Lock()
+	leads := e.leads
+	own := e.children[l.pid]
+	e.mu.Unlock()
+	if len(left) > 0 || leads && !l.retired.Load() {
+		how := "unknown: its parent is another process"
+		if own != nil {
+			how = own.fate()
+		}
+		what := "the relay process has ended: its sessions are lost, new ones go to another"
+		if len(left) == 0 {
+			what = "the relay process has ended: new sessions go to another"
+		}
+		e.Log.Error(what, "pid", l.pid, "sessions", len(left), "how", how)
 	}
 	vacated(left, relay.Stats{Ended: relay.Lost, Last: time.Now()})
 }

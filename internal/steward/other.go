@@ -19,6 +19,7 @@ type Terms struct {
 	Log                    *slog.Logger
 	Logged                 func()
 	Early                  *Call
+	Taken                  func()
 }
 
 // A Call is none.
@@ -40,6 +41,12 @@ func Open(Terms) (*Engine, error) {
 
 // Has is false.
 func (e *Engine) Has(uint64) bool { return false }
+
+// Relays are none.
+func (e *Engine) Relays() []Relay { return nil }
+
+// Leads is false.
+func (e *Engine) Leads() bool { return false }
 
 // Apart is false.
 func (e *Engine) Apart() bool { return false }

@@ -26,10 +26,11 @@ func (e *Engine) replace() error {
 	if old == nil {
 		return e.find(true)
 	}
-	end, err := launchHeir(e.Program)
+	own, end, err := launchHeir(e.Program)
 	if err != nil {
 		return err
 	}
+	e.started(own)
 	old.expects()
 	old.out.post(&word{kind: retire, fds: []int{end}})
 	refused := old.retires()
@@ -39,7 +40,7 @@ func (e *Engine) replace() error {
 		return refused
 	}
 	if err := errors.Join(e.find(false), refused); err != nil {
-		return err
+		return fmt.Errorf("%w (the new one is process %d: if it hangs, kill it)", err, own.pid)
 	}
 	e.mu.Lock()
 	now := e.link
@@ -91,6 +92,6 @@ func (e *Engine) goOn(from *link) {
 	e.mu.Unlock()
 	if stays {
 		e.Log.Error("the relay process was replaced, and the new one cannot be found", "err", err)
-		go e.again(e.Program != "")
+		go e.again(e.Program != "", err)
 	}
 }

@@ -7,8 +7,9 @@
 // goes over a unix socket, the rest stays with the engine of the process. On the other
 // side there is Steward. Read message.go for the words between them, then house.go (what
 // a steward does), visit.go (how it talks to one usher), heir.go (how it is replaced) and
-// inherit.go (how it begins then); for usher's side engine.go, link.go, replace.go, part.go,
-// lost.go (what becomes of the sessions of one that is gone) and strays.go. Why it is so stands in doc/adr/0042.
+// inherit.go (how it begins then); for usher's side engine.go, link.go, pulse.go (whether
+// it hangs), replace.go, part.go, lost.go (what becomes of the sessions of one that is gone) and
+// strays.go. Why it is so stands in doc/adr/0042.
 package steward
 
 import "usher/internal/relay"

@@ -110,7 +110,7 @@ func (e *Engine) astray() (ids []uint64, over bool) {
 	case e.over || len(e.strays) == 0:
 		e.gathering = false
 		return nil, true
-	case e.link == nil || e.link.out.waiting() > 0:
+	case e.link == nil || e.link.out.waiting() > 0 || e.link.slow():
 		return nil, false
 	}
 	ids = slices.Collect(maps.Keys(e.strays))
