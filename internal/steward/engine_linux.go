@@ -164,25 +164,27 @@ func (e *Engine) attempt(start bool) error {
 // is one: by a second one it would think that another usher had come.
 func (e *Engine) use(l *link) (used *link, over bool) {
 	e.mu.Lock()
-	if e.over {
-		e.mu.Unlock()
-		return nil, true
-	}
+	defer e.mu.Unlock()
 	used = e.linkTo(l)
-	e.link, e.links[used] = used, true
-	words := []*word{}
-	if e.leads && used == l {
-		words = append(words, &word{kind: lead})
+	told := used != l // that we lead
+	for !e.over {
+		var words []*word
+		if e.leads && !told {
+			words, told = append(words, &word{kind: lead}), true
+		}
+		if len(e.sought) > 0 {
+			words = append(words, used.seeks(e.sought))
+			e.sought = nil
+		}
+		if len(words) == 0 {
+			e.link, e.links[used] = used, true
+			return used, false
+		}
+		e.mu.Unlock()
+		used.out.post(words...) // before any session: it would be taken for that of an usher that was replaced
+		e.mu.Lock()
 	}
-	if len(e.sought) > 0 {
-		words = append(words, used.seeks(e.sought))
-		e.sought = nil
-	}
-	e.mu.Unlock()
-	for _, w := range words {
-		used.out.post(w)
-	}
-	return used, false
+	return nil, true
 }
 
 // started notes a steward that is our child.

@@ -218,7 +218,8 @@ func (e *Engine) leaves() bool {
 }
 
 // has is when the steward has a session: one that we know, which has come to it from
-// another, or a new one.
+// another, or a new one. What one that was replaced says of it may be old: it has moved on,
+// and may have ended at the next, which tells both.
 func (l *link) has(w *word) {
 	e := l.e
 	l.mu.Lock()
@@ -232,6 +233,10 @@ func (l *link) has(w *word) {
 		return
 	}
 	if s, ok := e.seats[w.id]; ok {
+		if s.at.nth > l.nth {
+			e.mu.Unlock()
+			return
+		}
 		missed := s.missed
 		e.seats[w.id] = seat{done: s.done, at: l}
 		e.mu.Unlock()
@@ -242,7 +247,7 @@ func (l *link) has(w *word) {
 	}
 	leads := e.leads
 	e.mu.Unlock()
-	if !leads || e.Adopt == nil {
+	if !leads || e.Adopt == nil || l.retired.Load() {
 		return
 	}
 	done := e.Adopt(w.id, w.text)
