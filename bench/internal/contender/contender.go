@@ -36,7 +36,8 @@ type Doors struct{ IMAP, IMAPS, POP3 load.Door }
 type Contender struct {
 	Doors
 	masters []*exec.Cmd
-	orphan  int // has replaced one of them; 0: none
+	orphan  int       // has replaced one of them; 0: none
+	stop    *exec.Cmd // ends what SIGTERM leaves; nil: nothing is left
 }
 
 // A Site is what a contender is given.
@@ -174,6 +175,9 @@ func (c *Contender) Rest() error {
 
 // Stop ends it: in order, and after a while by force.
 func (c *Contender) Stop() {
+	if c.stop != nil {
+		_ = c.stop.Run()
+	}
 	for _, m := range c.masters {
 		_ = m.Process.Signal(syscall.SIGTERM)
 		force := time.AfterFunc(5*time.Second, func() { _ = m.Process.Kill() })

@@ -73,6 +73,9 @@ func startUsher(path string, s *Site, apart bool) (*Contender, error) {
 		return nil, fmt.Errorf("import the accounts: %w\n%s", err, out)
 	}
 	c := &Contender{Doors: d}
+	if apart {
+		c.stop = exec.Command(path, "stop", "-c", conf)
+	}
 	if err := c.run(s, exec.Command(path, "serve", "-c", conf)); err != nil {
 		return nil, err
 	}
