@@ -12,6 +12,8 @@ const (
 	lookForLitter = 2 * time.Second
 	quietLoad     = 0.05     // of a processor
 	muchLitter    = 8 << 20  // bytes that logins have left: about 500 of them
+	someLitter    = 1 << 20  // worth it when there are no logins at all
+	noLogin       = 64 << 10 // bytes in between: less than a few would leave
 	bin           = 24 << 20 // bytes that they may leave before Go collects, however little there is besides
 	mostPercent   = 1000
 )
@@ -27,6 +29,7 @@ func TidyUp(ctx context.Context) {
 	tick := time.NewTicker(lookForLitter)
 	defer tick.Stop()
 	cpu, clean := usedCPU(), allocated()
+	before := clean
 	for {
 		select {
 		case <-tick.C:
@@ -35,11 +38,13 @@ func TidyUp(ctx context.Context) {
 		}
 		used := usedCPU()
 		quiet := (used - cpu).Seconds() < quietLoad*lookForLitter.Seconds()
-		if quiet && allocated()-clean > muchLitter {
+		now := allocated()
+		if litter := now - clean; quiet && (litter > muchLitter || litter > someLitter && now-before < noLogin) {
 			debug.FreeOSMemory()
-			clean = allocated()
-			used = usedCPU()
+			clean, used = allocated(), usedCPU()
+			now = clean
 		}
+		before = now
 		allow.set(percent(read("/gc/heap/live:bytes")))
 		cpu = used
 	}
