@@ -151,7 +151,7 @@ func (c conn) receive() (message, error) {
 		return message{}, fmt.Errorf("handover: %w", err)
 	}
 	defer clear(text[:n])
-	m := message{sockets: descriptorsIn(beside[:nb])}
+	m := message{sockets: relay.DescriptorsIn(beside[:nb])}
 	switch err := json.Unmarshal(text[:n], &m); {
 	case flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
 		m.drop()
@@ -161,17 +161,6 @@ func (c conn) receive() (message, error) {
 		return message{}, fmt.Errorf("handover: %w", err)
 	}
 	return m, nil
-}
-
-// descriptorsIn returns what came beside a message: nothing, if that makes no
-// sense.
-func descriptorsIn(beside []byte) (fds []int) {
-	msgs, _ := unix.ParseSocketControlMessage(beside)
-	for _, m := range msgs {
-		rights, _ := unix.ParseUnixRights(&m)
-		fds = append(fds, rights...)
-	}
-	return fds
 }
 
 func (c conn) expect(k kind) (message, error) {

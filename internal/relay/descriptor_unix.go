@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // FromDescriptor returns the connection behind a socket that was taken out of an
@@ -23,6 +25,17 @@ type descriptor struct {
 	mu   sync.Mutex
 	fd   int      // -1: it is the file's, somebody else's or closed
 	file *os.File // nil: nobody has used it yet
+}
+
+// DescriptorsIn returns the descriptors that came beside a message on a unix socket, which
+// are the caller's: none, if that makes no sense.
+func DescriptorsIn(beside []byte) (fds []int) {
+	messages, _ := unix.ParseSocketControlMessage(beside)
+	for i := range messages {
+		rights, _ := unix.ParseUnixRights(&messages[i])
+		fds = append(fds, rights...)
+	}
+	return fds
 }
 
 // give gives the descriptor away, if nobody has used the connection.

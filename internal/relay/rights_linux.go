@@ -39,12 +39,8 @@ func readRights(fd int, b []byte) (int, error) {
 
 // closeRights is the goroutine that closes what has come; it may take long.
 func closeRights(oob []byte) {
-	messages, _ := unix.ParseSocketControlMessage(oob)
-	for i := range messages {
-		fds, _ := unix.ParseUnixRights(&messages[i])
-		for _, fd := range fds {
-			_ = unix.Close(fd)
-		}
+	for _, fd := range DescriptorsIn(oob) {
+		_ = unix.Close(fd)
 	}
 }
 

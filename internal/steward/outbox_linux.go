@@ -281,7 +281,7 @@ func (i *inbox) next() ([]word, error) {
 		return nil, io.EOF
 	}
 	defer clear(i.text[:n])
-	fds := descriptorsIn(i.beside[:nb])
+	fds := relay.DescriptorsIn(i.beside[:nb])
 	words, err := parse(i.text[:n], fds)
 	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
 		err = errCut
@@ -318,16 +318,6 @@ func partly(b []byte) []word {
 		}
 	}
 	return nil
-}
-
-// descriptorsIn returns what came beside a message: nothing, if that makes no sense.
-func descriptorsIn(beside []byte) (fds []int) {
-	msgs, _ := unix.ParseSocketControlMessage(beside)
-	for _, m := range msgs {
-		rights, _ := unix.ParseUnixRights(&m)
-		fds = append(fds, rights...)
-	}
-	return fds
 }
 
 // arrived is the pair of a word that has come, with its sockets. They must not block: all
