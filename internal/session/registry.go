@@ -36,10 +36,13 @@ func (r *Registry) arrived(s *Session) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	number, ok := r.byID[s.ID]
-	if !ok || !r.records.At(number).coming {
+	if !ok {
 		return false
 	}
 	rec := r.records.At(number)
+	if !rec.coming {
+		return false
+	}
 	rec.coming, rec.seat = false, s.Seat
 	r.coming--
 	return true

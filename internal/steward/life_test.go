@@ -197,16 +197,24 @@ func TestASuccessorThatDoesNotComeUpChangesNothing(t *testing.T) {
 	eventually(t, "new sessions come in", func() bool { return e.Has(2) })
 }
 
+// stop has the steward hang until goOn, or the end of the test.
+func stop(t *testing.T, e *steward.Engine) (goOn func()) {
+	t.Helper()
+	pid := int(e.PID())
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	goOn = func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
+	t.Cleanup(goOn)
+	return goOn
+}
+
 // A steward that hangs keeps nobody from logging in.
 func TestAStewardThatHangsHoldsNobodyUp(t *testing.T) {
 	p, all := newPlace(t), newBook()
 	e := p.usher(all.adopt)
 	e.Lead()
-	pid := int(e.PID())
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+	goOn := stop(t, e)
 	began := time.Now()
 	for id := range uint64(1500) {
 		near, _ := relaytest.Sockets(t)
@@ -224,7 +232,7 @@ func TestAStewardThatHangsHoldsNobodyUp(t *testing.T) {
 		}
 		return stays
 	})
-	_ = syscall.Kill(pid, syscall.SIGCONT)
+	goOn()
 	eventually(t, "they are brought when it is well again", func() bool { return e.Has(5000) })
 }
 
@@ -236,10 +244,7 @@ func TestAStewardThatHangsIsNoticedWithTheFirstLogin(t *testing.T) {
 	e := p.usher(all.adopt)
 	e.Lead()
 	pid := int(e.PID())
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = syscall.Kill(pid, syscall.SIGCONT) }()
+	goOn := stop(t, e)
 	session(t, e, all, 1)
 	eventually(t, "usher sees that it is slow", func() bool { return e.Relays()[0].State == steward.Slow })
 	c, s := session(t, e, all, 2)
@@ -250,7 +255,7 @@ func TestAStewardThatHangsIsNoticedWithTheFirstLogin(t *testing.T) {
 	if text := p.log.String(); strings.Count(text, "the relay process does not answer") != 1 || !strings.Contains(text, "kill -CONT") {
 		t.Errorf("the log says\n%s", text)
 	}
-	_ = syscall.Kill(pid, syscall.SIGCONT)
+	goOn()
 	eventually(t, "sessions are brought when it is well again", func() bool { return e.Has(2) })
 	passes(t, c, s)
 	if r := e.Relays(); len(r) != 1 || r[0].State != steward.Relaying || r[0].Sessions != 2 || r[0].PID != pid {
